@@ -1,0 +1,63 @@
+package invariant
+
+// Mutant names one planted bug: a rule of the design switched off. The names are those
+// of the rules, so that a mutant that is missed points at the rule that is not tested.
+type Mutant string
+
+// The mutants of liveness and leases.
+const (
+	FromReceive        Mutant = "FromReceive"
+	NoMargin           Mutant = "NoMargin"
+	NoRestartRefusal   Mutant = "NoRestartRefusal"
+	NotSticky          Mutant = "NotSticky"
+	NoReleaseByVote    Mutant = "NoReleaseByVote"
+	FrameTag           Mutant = "FrameTag"
+	JointUnion         Mutant = "JointUnion"
+	NoMark             Mutant = "NoMark"
+	MarkNoEpoch        Mutant = "MarkNoEpoch"
+	NoOwnTerm          Mutant = "NoOwnTerm"
+	LeaseAfterTransfer Mutant = "LeaseAfterTransfer"
+	TermNotCompared    Mutant = "TermNotCompared"
+	CachedClock        Mutant = "CachedClock"
+	CheckBefore        Mutant = "CheckBefore" // harmless, see rule 17: listed to show that it is
+	NoCheckQuorum      Mutant = "NoCheckQuorum"
+	NoWakeOnEpoch      Mutant = "NoWakeOnEpoch"
+	NoIncRelease       Mutant = "NoIncRelease"
+)
+
+// The mutants of one-partition transactions (rules A to D, I).
+const (
+	NoTerm          Mutant = "NoTerm"
+	SelfRestart     Mutant = "SelfRestart"
+	EvalSurvives    Mutant = "EvalSurvives"
+	ServeEarly      Mutant = "ServeEarly"
+	DrawRide        Mutant = "DrawRide"
+	DrawFirst       Mutant = "DrawFirst"
+	ReadNoAwait     Mutant = "ReadNoAwait"
+	UndecidedNoWait Mutant = "UndecidedNoWait"
+	NoSeen          Mutant = "NoSeen"
+	NoHorizon       Mutant = "NoHorizon"
+	LatchToPropose  Mutant = "LatchToPropose"
+	PipeNoValidate  Mutant = "PipeNoValidate"
+	PipeEarly       Mutant = "PipeEarly"
+	ReplyEarly      Mutant = "ReplyEarly"
+	AwaitBeforeDraw Mutant = "AwaitBeforeDraw"
+	StrongNoAwait   Mutant = "StrongNoAwait"
+	SnapBeforeAwait Mutant = "SnapBeforeAwait"
+	OutcomeNoMark   Mutant = "OutcomeNoMark"
+	WindowForgets   Mutant = "WindowForgets"
+	WindowWaits     Mutant = "WindowWaits"
+)
+
+// The mutants of storage.
+const (
+	NoSyncBeforeAnswer   Mutant = "NoSyncBeforeAnswer"
+	AnswersOutOfOrder    Mutant = "AnswersOutOfOrder"
+	TornMiddleCut        Mutant = "TornMiddleCut"
+	RecycledAccepted     Mutant = "RecycledAccepted"
+	PebbleAheadAccepted  Mutant = "PebbleAheadAccepted"
+	FaultyRejoins        Mutant = "FaultyRejoins"
+	LogCutPastFlushed    Mutant = "LogCutPastFlushed"
+	ApplyWithoutIndex    Mutant = "ApplyWithoutIndex"
+	CommitAboveLog       Mutant = "CommitAboveLog"
+)

@@ -1,0 +1,19 @@
+package kv
+
+import "time"
+
+// Limits that hold everywhere; what exceeds one is answered with Kind Limit.
+const (
+	KeyBytesMax           = 8 << 10  // a user key
+	ValueBytesMax         = 8 << 20  // a value
+	CommitBytesMax        = 64 << 20 // keys and values of one commit
+	CommitKeysMax         = 100_000  // keys read and written by one commit
+	ScanPageBytesMax      = 4 << 20  // keys and values in one scan answer
+	ScanPageKeysMax       = 100_000  // keys in one scan answer
+	GetManyKeysMax        = 10_000   // keys of one GetMany in one partition
+	HashPartitionsMax     = 4096     // buckets of a hash keyspace
+	KeyspaceNameBytesMax  = 128
+	RequestTimeoutDefault = 10 * time.Second
+	// OutcomeHorizon is how long the outcome of a commit can be asked for (rule I2).
+	OutcomeHorizon = 10 * time.Minute
+)
