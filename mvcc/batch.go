@@ -1,0 +1,221 @@
+package mvcc
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Batch gathers the writes of one or more applies, of one or more replicas, and makes them
+// visible at once. It ends with Commit or Discard.
+type Batch struct {
+	e *Engine
+	b *pebble.Batch
+	// written has the newest version of each key in this batch: only for the check of rule B4.
+	written map[string]Version
+	held    []heldApplied // of the mutant ApplyWithoutIndex
+}
+
+// NewBatch begins an empty batch.
+func (e *Engine) NewBatch() *Batch {
+	b := &Batch{e: e, b: e.db.NewBatch()}
+	if invariant.Expensive {
+		b.written = make(map[string]Version)
+	}
+	return b
+}
+
+// Len is the size of the batch in bytes.
+func (b *Batch) Len() int { return b.b.Len() }
+
+// Empty reports whether nothing was written to the batch.
+func (b *Batch) Empty() bool { return b.b.Count() == 0 }
+
+// Put writes a version. id is that of the transaction, zero for none.
+func (b *Batch) Put(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte) error {
+	if len(value) > kv.ValueBytesMax {
+		return kv.LimitError("the length of a value in bytes", kv.ValueBytesMax, int64(len(value)), "store it in parts")
+	}
+	return b.version(k, ts, id, value, false)
+}
+
+// Delete writes a tombstone: the key is absent from ts on.
+func (b *Batch) Delete(k kv.Key, ts kv.Timestamp, id kv.TxID) error {
+	return b.version(k, ts, id, nil, true)
+}
+
+func (b *Batch) version(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
+	if len(k) > fullKeyBytesMax {
+		return kv.LimitError("the length of a full key in bytes", fullKeyBytesMax, int64(len(k)), "use a shorter key")
+	}
+	if ts == 0 || ts == MaxTimestamp {
+		return kv.Errorf(kv.Invalid, "a version of the key %x would have the timestamp %d, which means none or the newest: draw one from the oracle", k, uint64(ts))
+	}
+	if invariant.Expensive {
+		if err := b.checkOrder(k, Version{Timestamp: ts, ID: id}); err != nil {
+			return err
+		}
+	}
+	op := b.b.SetDeferred(1+len(k)+1+versionSuffixBytes, storedLen(id, value))
+	appendDataKey(op.Key[:0], k, ts)
+	putStored(op.Value, id, value, tombstone)
+	return wrapError("writing a version", op.Finish())
+}
+
+// checkOrder is rule B4: versions of a key are written in timestamp order, and an equal
+// timestamp carries the same id. A version that is there already may be written again.
+func (b *Batch) checkOrder(k kv.Key, v Version) error {
+	r, err := b.e.NewReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	newest, ok, err := r.Get(k, MaxTimestamp)
+	if err != nil {
+		return err
+	}
+	if w, both := b.written[string(k)]; both && (!ok || w.Timestamp > newest.Timestamp) {
+		newest, ok = w, true
+	}
+	if ok && newest.Timestamp > v.Timestamp {
+		same, found, err := r.Get(k, v.Timestamp)
+		if err != nil {
+			return err
+		}
+		invariant.Check(found && same.Timestamp == v.Timestamp && same.ID == v.ID,
+			"versions of the key %x are written in timestamp order: %v by %v comes after %v by %v (rule B4)", k, v.Timestamp, v.ID, newest.Timestamp, newest.ID)
+		return nil
+	}
+	invariant.Check(!ok || newest.Timestamp < v.Timestamp || newest.ID == v.ID,
+		"two transactions write the key %x at %v: %v and %v (rule B4)", k, v.Timestamp, newest.ID, v.ID)
+	b.written[string(k)] = v
+	return nil
+}
+
+// SetReplicaState writes the whole state of a replica.
+func (b *Batch) SetReplicaState(p kv.PartitionID, s *ReplicaState) error {
+	if s.Descriptor.Partition != p {
+		return kv.Errorf(kv.Internal, "the state of partition %d names partition %d: report this", p, s.Descriptor.Partition)
+	}
+	if err := b.set(appendStateKey(nil, p, stateRecord), appendStateRecord(nil, s)); err != nil {
+		return err
+	}
+	if err := b.SetCounters(p, s.Counters); err != nil {
+		return err
+	}
+	return b.SetApplied(p, s.Applied, s.AppliedTerm)
+}
+
+// SetApplied writes how far the replica of p has applied its log, in the batch of what was
+// applied. It is the cheap part of the state, written on every apply.
+func (b *Batch) SetApplied(p kv.PartitionID, index kv.LogIndex, term kv.Term) error {
+	if invariant.Mutated(invariant.ApplyWithoutIndex) {
+		b.held = append(b.held, heldApplied{p, index, term})
+		return nil
+	}
+	return b.setApplied(p, index, term)
+}
+
+func (b *Batch) setApplied(p kv.PartitionID, index kv.LogIndex, term kv.Term) error {
+	op := b.b.SetDeferred(stateKeyBytes, appliedBytes)
+	appendStateKey(op.Key[:0], p, stateApplied)
+	appendApplied(op.Value[:0], index, term)
+	return wrapError("writing an applied index", op.Finish())
+}
+
+// SetCounters writes the estimates of a partition's size.
+func (b *Batch) SetCounters(p kv.PartitionID, c Counters) error {
+	op := b.b.SetDeferred(stateKeyBytes, countersBytes)
+	appendStateKey(op.Key[:0], p, stateCounters)
+	appendCounters(op.Value[:0], c)
+	return wrapError("writing counters", op.Finish())
+}
+
+// DeleteReplica drops the state of the replica of p, and the data, locks and records of its
+// span. It is for replicas that go, not for keys: each call costs every later read a little
+// until the next flush.
+func (b *Batch) DeleteReplica(p kv.PartitionID, span kv.Span) error {
+	for _, sub := range [...]byte{stateRecord, stateApplied, stateCounters} {
+		if err := b.b.Delete(appendStateKey(nil, p, sub), nil); err != nil {
+			return wrapError("deleting the state of a replica", err)
+		}
+	}
+	if span.IsEmpty() {
+		return nil
+	}
+	for _, kind := range [...]byte{kindData, kindLock, kindRecord} {
+		lo, hi := spanBounds(kind, span)
+		if err := b.b.DeleteRange(lo, hi, nil); err != nil {
+			return wrapError("deleting the data of a replica", err)
+		}
+	}
+	return nil
+}
+
+// PutSystem writes an unversioned record. key may be any string.
+func (b *Batch) PutSystem(key string, value []byte) error {
+	return b.set(appendSystemKey(nil, key), value)
+}
+
+// DeleteSystem removes an unversioned record.
+func (b *Batch) DeleteSystem(key string) error {
+	return wrapError("deleting a system record", b.b.Delete(appendSystemKey(nil, key), nil))
+}
+
+func (b *Batch) set(key, value []byte) error {
+	return wrapError("writing", b.b.Set(key, value, nil))
+}
+
+// Discard ends the batch without writing it.
+func (b *Batch) Discard() {
+	_ = b.b.Close() // returns memory only
+	b.b = nil
+}
+
+// Commit makes the batch visible, and ends it. It is not durable before a flush: the Raft log
+// has what is needed to write it again. While the disk refuses flushes Commit fails and
+// writes nothing, so that it does not wait for ever for room in memory.
+func (b *Batch) Commit() error {
+	if err := b.e.health.flush.Load(); err != nil {
+		b.Discard()
+		return err
+	}
+	if invariant.Mutated(invariant.ApplyWithoutIndex) {
+		if err := b.swapHeld(); err != nil {
+			return err
+		}
+	}
+	size := b.b.Len() + perEntryBytes*int(b.b.Count())
+	err := wrapError("committing a batch", b.b.Commit(pebble.NoSync))
+	b.Discard()
+	if err != nil || !b.e.opts.Deterministic {
+		return err
+	}
+	// A full memtable would be flushed in the background, at a time of its own choosing.
+	if b.e.unflushedBytes += size; b.e.unflushedBytes > b.e.opts.MemTableBytes/8 {
+		return b.e.Flush()
+	}
+	return nil
+}
+
+// perEntryBytes is above what the memtable adds to an entry.
+const perEntryBytes = 128
+
+// heldApplied is an applied index that the planted bug ApplyWithoutIndex has taken out of its
+// batch, to write it with the next one.
+type heldApplied struct {
+	p     kv.PartitionID
+	index kv.LogIndex
+	term  kv.Term
+}
+
+func (b *Batch) swapHeld() error {
+	for _, h := range b.e.held {
+		if err := b.setApplied(h.p, h.index, h.term); err != nil {
+			return err
+		}
+	}
+	b.e.held = b.held
+	return nil
+}

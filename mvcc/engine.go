@@ -1,0 +1,160 @@
+package mvcc
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Engine is one open store. Its methods may be called from several goroutines at once; a
+// Batch and a Reader belong to one. With Options.Deterministic everything belongs to one.
+type Engine struct {
+	opts    Options
+	db      *pebble.DB
+	pebble  *pebble.Options
+	health  *health
+	staging string // directory of tables being received
+
+	// Deterministic only.
+	unflushedBytes int // of batches, since the last flush
+	flushes        int // since the last compaction
+
+	receivers atomic.Uint64 // numbers the staged files
+	held      []heldApplied // of the mutant ApplyWithoutIndex
+}
+
+const (
+	stagingDirName = "staging"
+	// compactEvery is the number of flushes between two compactions of a deterministic store:
+	// each flush is one more table to look into.
+	compactEvery = 12
+)
+
+// Open opens the store in opts.Dir, or makes one in an empty directory.
+func Open(opts Options) (*Engine, error) {
+	opts.setDefaults()
+	fs := opts.FS
+	if err := checkFormat(fs, opts.Dir); err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName)}
+	// What a crash left of a snapshot being received was never part of the store.
+	if err := fs.RemoveAll(e.staging); err != nil {
+		return nil, wrapError("removing "+e.staging, err)
+	}
+	if err := fs.MkdirAll(e.staging, 0o755); err != nil {
+		return nil, wrapError("creating "+e.staging, err)
+	}
+	e.pebble = opts.pebbleOptions(e.health.listener(opts.Logger))
+	defer e.pebble.Cache.Unref() // Pebble holds its own reference
+	db, err := pebble.Open(opts.Dir, e.pebble)
+	if err != nil {
+		return nil, wrapError("opening the store "+opts.Dir, err)
+	}
+	e.db = db
+	return e, nil
+}
+
+// Close makes everything durable and closes the store. No Reader may be open.
+func (e *Engine) Close() error {
+	err := e.Flush()
+	if err2 := e.Abandon(); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// Abandon closes the store without a flush: what was not flushed is gone, as in a crash.
+func (e *Engine) Abandon() error {
+	return wrapError("closing the store "+e.opts.Dir, e.db.Close())
+}
+
+// Flush makes everything committed so far durable. It fails, instead of waiting, while the
+// disk refuses writes.
+func (e *Engine) Flush() error {
+	e.unflushedBytes = 0
+	done, err := e.db.AsyncFlush()
+	if err != nil {
+		return wrapError("flushing", err)
+	}
+	if err := e.health.wait(done); err != nil {
+		return err
+	}
+	if !e.opts.Deterministic {
+		return nil
+	}
+	if e.flushes++; e.flushes < compactEvery {
+		return nil
+	}
+	return e.Compact()
+}
+
+// FlushAsync begins to make everything committed so far durable, and does not wait.
+func (e *Engine) FlushAsync() error {
+	_, err := e.db.AsyncFlush()
+	return wrapError("flushing", err)
+}
+
+// Compact rewrites the whole store into one sorted level. It is expensive.
+func (e *Engine) Compact() error {
+	e.flushes = 0
+	lo, hi := appendPrefix(nil, 0x00, nil), appendPrefix(nil, 0xff, nil)
+	return wrapError("compacting", e.db.Compact(context.Background(), lo, hi, false))
+}
+
+// Health is nil, or what Pebble's background work has met: DiskFull and Internal until a
+// flush succeeds, Corruption for ever. The node sheds its leaders while it is not nil.
+func (e *Engine) Health() error { return e.health.current() }
+
+// MemTableBytes is how much is not flushed yet.
+func (e *Engine) MemTableBytes() uint64 { return e.db.Metrics().MemTable.Size }
+
+// Metrics are numbers for people and for back-pressure.
+type Metrics struct {
+	MemTableBytes       uint64
+	DiskBytes           uint64
+	BlobBytes           uint64 // part of DiskBytes
+	L0Sublevels         int
+	ReadAmplification   int
+	CompactionDebtBytes uint64
+	Flushes             int64
+	Compactions         int64
+	CacheHits           int64
+	CacheMisses         int64
+	OpenIterators       int64
+	WriteStalls         int64
+}
+
+// Metrics reads them all at once.
+func (e *Engine) Metrics() Metrics {
+	m := e.db.Metrics()
+	return Metrics{
+		MemTableBytes:       m.MemTable.Size,
+		DiskBytes:           m.DiskSpaceUsage(),
+		BlobBytes:           m.BlobFiles.LiveSize,
+		L0Sublevels:         int(m.Levels[0].Sublevels),
+		ReadAmplification:   m.ReadAmp(),
+		CompactionDebtBytes: m.Compact.EstimatedDebt,
+		Flushes:             m.Flush.Count,
+		Compactions:         m.Compact.Count,
+		CacheHits:           m.BlockCache.Hits,
+		CacheMisses:         m.BlockCache.Misses,
+		OpenIterators:       m.TableIters,
+		WriteStalls:         e.health.stalls.Load(),
+	}
+}
+
+// DiskBytes estimates the bytes on disk of the versions in a span.
+func (e *Engine) DiskBytes(s kv.Span) (uint64, error) {
+	lo, hi := spanBounds(kindData, s)
+	n, err := e.db.EstimateDiskUsage(lo, hi)
+	return n, wrapError("estimating disk usage", err)
+}
+
+func wrapFatal(format string, args ...any) string {
+	return "the store cannot go on: " + fmt.Sprintf(format, args...)
+}

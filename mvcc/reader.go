@@ -1,0 +1,171 @@
+package mvcc
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Reader is one consistent state of the store (rule D4): versions, locks and replica
+// states of one moment. It keeps the tables and memtables that it reads from being freed, so
+// it should not live long. It belongs to one goroutine.
+//
+// It is an iterator and not a Pebble snapshot: taking in a replica's snapshot removes the
+// span's old tables under open Pebble snapshots, but never under iterators.
+type Reader struct {
+	it      *pebble.Iterator
+	key     []byte // the engine key being sought
+	bounded bool
+	room    [readerKeyBytes]byte // for key, unless it is longer
+}
+
+// readerKeyBytes holds the engine keys of most keys: a Reader is one allocation, then.
+const readerKeyBytes = 96
+
+// NewReader takes the newest state.
+func (e *Engine) NewReader() (*Reader, error) { return e.newReader(nil) }
+
+func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
+	it, err := e.db.NewIter(o)
+	if err != nil {
+		return nil, wrapError("opening a reader", err)
+	}
+	r := &Reader{it: it}
+	r.key = r.room[:0]
+	return r, nil
+}
+
+// Close frees what the reader holds.
+func (r *Reader) Close() {
+	// An error of the iterator was returned where it was met.
+	_ = r.it.Close()
+	r.it = nil
+}
+
+func (r *Reader) setBounds(lo, hi []byte) {
+	r.it.SetBounds(lo, hi)
+	r.bounded = true
+}
+
+// seekPrefix moves to the first engine key at or after r.key that has the same prefix.
+func (r *Reader) seekPrefix() bool {
+	if r.bounded {
+		r.it.SetBounds(nil, nil)
+		r.bounded = false
+	}
+	return r.it.SeekPrefixGE(r.key)
+}
+
+// Get is the newest version of k at or below ts, a tombstone too; false if there is none.
+// MaxTimestamp asks for the newest of all.
+func (r *Reader) Get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
+	r.key = appendDataKey(r.key[:0], k, ts)
+	if !r.seekPrefix() {
+		return Version{}, false, wrapError("reading a key", r.it.Error())
+	}
+	v, err := r.version()
+	if err != nil {
+		return Version{}, false, err
+	}
+	v.Value = clone(v.Value, v.Tombstone)
+	return v, true, nil
+}
+
+// version decodes where the iterator stands; the value aliases the iterator's buffer.
+func (r *Reader) version() (Version, error) {
+	_, ts, err := splitDataKey(r.it.Key())
+	if err != nil {
+		return Version{}, err
+	}
+	b, err := r.it.ValueAndErr()
+	if err != nil {
+		return Version{}, wrapError("reading a value", err)
+	}
+	v, err := splitStored(b)
+	v.Timestamp = ts
+	return v, err
+}
+
+// clone copies a value; that of a present key is never nil.
+func clone(b []byte, tombstone bool) []byte {
+	if tombstone {
+		return nil
+	}
+	return append(make([]byte, 0, len(b)), b...)
+}
+
+// FindOutcome looks for the version of k above after that the transaction id wrote: its
+// timestamp is the outcome "committed" (rule I9).
+func (r *Reader) FindOutcome(k kv.Key, id kv.TxID, after kv.Timestamp) (kv.Timestamp, bool, error) {
+	invariant.Check(!id.IsZero(), "an outcome is asked for with an id: key %x", k)
+	r.key = appendDataKey(r.key[:0], k, MaxTimestamp)
+	for ok := r.seekPrefix(); ok; ok = r.it.Next() {
+		v, err := r.version()
+		if err != nil {
+			return 0, false, err
+		}
+		if v.Timestamp <= after {
+			return 0, false, nil
+		}
+		if v.ID == id {
+			return v.Timestamp, true, nil
+		}
+	}
+	return 0, false, wrapError("looking for an outcome", r.it.Error())
+}
+
+// raw is the value of an engine key without suffix; it is a copy.
+func (r *Reader) raw(key []byte) ([]byte, bool, error) {
+	r.key = append(r.key[:0], key...)
+	if !r.seekPrefix() || !bytes.Equal(r.it.Key(), key) {
+		return nil, false, wrapError("reading a record", r.it.Error())
+	}
+	v, err := r.it.ValueAndErr()
+	if err != nil {
+		return nil, false, wrapError("reading a record", err)
+	}
+	return clone(v, false), true, nil
+}
+
+// SystemGet is an unversioned record; false if there is none.
+func (e *Engine) SystemGet(key string) ([]byte, bool, error) {
+	r, err := e.NewReader()
+	if err != nil {
+		return nil, false, err
+	}
+	defer r.Close()
+	return r.raw(appendSystemKey(nil, key))
+}
+
+// SystemScan calls fn for the unversioned records whose keys begin with prefix, in order,
+// until fn returns an error. The value is valid only during the call.
+func (e *Engine) SystemScan(prefix string, fn func(key string, value []byte) error) error {
+	r, err := e.NewReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.SystemScan(prefix, fn)
+}
+
+// SystemScan is Engine.SystemScan on this view.
+func (r *Reader) SystemScan(prefix string, fn func(key string, value []byte) error) error {
+	r.setBounds(systemBounds(prefix))
+	for ok := r.it.First(); ok; ok = r.it.Next() {
+		key, err := splitSystemKey(r.it.Key())
+		if err != nil {
+			return err
+		}
+		v, err := r.it.ValueAndErr()
+		if err != nil {
+			return wrapError("reading system records", err)
+		}
+		if err := fn(key, v); err != nil {
+			return err
+		}
+	}
+	return wrapError("reading system records", r.it.Error())
+}

@@ -1,0 +1,129 @@
+package mvcc
+
+import (
+	"encoding/binary"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// RecordState is what a transaction record says.
+type RecordState uint8
+
+// The states. Durable.
+const (
+	RecordCommitted RecordState = 1
+	RecordStaging   RecordState = 2 // reserved: committed once all its writes are durable
+)
+
+// Record is the durable record of a transaction over several partitions, beside its anchor key,
+// until all participants have confirmed (rules H5, H8).
+type Record struct {
+	Anchor       kv.Key
+	ID           kv.TxID
+	Term         kv.Term // of the anchor's leader (rule A1)
+	State        RecordState
+	Timestamp    kv.Timestamp // c
+	Participants []Participant
+}
+
+// Participant is a partition in which the transaction holds locks, and where.
+type Participant struct {
+	Partition kv.PartitionID
+	Span      kv.Span // covers all its locks there, so that it still leads to them after a split
+}
+
+const recordFormat byte = 1
+
+func appendRecordKey(dst []byte, anchor kv.Key, id kv.TxID) []byte {
+	dst = appendPrefix(dst, kindRecord, anchor)
+	dst = append(dst, id[:]...)
+	return append(dst, recordSuffixBytes)
+}
+
+// splitRecordKey takes the engine key of a record apart; the full key is a copy.
+func splitRecordKey(ek []byte) (anchor kv.Key, id kv.TxID, err error) {
+	n := len(ek) - recordSuffixBytes
+	if n < 2 || ek[0] != kindRecord || ek[len(ek)-1] != recordSuffixBytes || ek[n-1] != sentinel {
+		return nil, id, kv.Errorf(kv.Corruption, "engine key %x is not the key of a record: replace this replica", ek)
+	}
+	copy(id[:], ek[n:])
+	return append(kv.Key{}, ek[1:n-1]...), id, nil
+}
+
+func appendRecord(dst []byte, r *Record) []byte {
+	dst = append(dst, recordFormat, byte(r.State))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Term))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Timestamp))
+	dst = binary.AppendUvarint(dst, uint64(len(r.Participants)))
+	for _, p := range r.Participants {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Partition))
+		dst = appendBytes(dst, p.Span.Start)
+		dst = appendBytes(dst, p.Span.End)
+	}
+	return dst
+}
+
+// decodeRecord fills r but for what is in the key of a record.
+func decodeRecord(b []byte, r *Record) error {
+	c := cursor{b: b}
+	if f := c.byte(); f != recordFormat {
+		return kv.Errorf(kv.Corruption, "a transaction record has the unknown format %d: replace this replica", f)
+	}
+	if r.State = RecordState(c.byte()); r.State != RecordCommitted && r.State != RecordStaging {
+		return kv.Errorf(kv.Corruption, "a transaction record has the unknown state %d: replace this replica", r.State)
+	}
+	r.Term = kv.Term(c.uint64())
+	r.Timestamp = kv.Timestamp(c.uint64())
+	const participantBytesMin = 8 + 1 + 1
+	n := c.uvarint()
+	if n > uint64(len(c.b)/participantBytesMin) {
+		c.fail()
+	}
+	for i := uint64(0); i < n && !c.bad; i++ {
+		p := Participant{Partition: kv.PartitionID(c.uint64())}
+		p.Span.Start = c.bytes()
+		p.Span.End = c.bytes()
+		r.Participants = append(r.Participants, p)
+	}
+	return c.done("a transaction record")
+}
+
+// PutRecord writes a transaction record.
+func (b *Batch) PutRecord(r *Record) error {
+	if r.State != RecordCommitted && r.State != RecordStaging {
+		return kv.Errorf(kv.Internal, "a record at the key %x has the state %d: report this", r.Anchor, r.State)
+	}
+	return b.set(appendRecordKey(nil, r.Anchor, r.ID), appendRecord(nil, r))
+}
+
+// DeleteRecord removes a transaction record.
+func (b *Batch) DeleteRecord(anchor kv.Key, id kv.TxID) error {
+	return wrapError("deleting a record", b.b.Delete(appendRecordKey(nil, anchor, id), nil))
+}
+
+// Records calls fn for the records whose anchor keys lie in the span, by anchor and id, until fn
+// returns an error.
+func (r *Reader) Records(s kv.Span, fn func(*Record) error) error {
+	if s.IsEmpty() {
+		return nil
+	}
+	r.setBounds(spanBounds(kindRecord, s))
+	for ok := r.it.First(); ok; ok = r.it.Next() {
+		var rec Record
+		var err error
+		if rec.Anchor, rec.ID, err = splitRecordKey(r.it.Key()); err != nil {
+			return err
+		}
+		v, err := r.it.ValueAndErr()
+		if err != nil {
+			return wrapError("reading records", err)
+		}
+		if err := decodeRecord(v, &rec); err != nil {
+			return err
+		}
+		if err := fn(&rec); err != nil {
+			return err
+		}
+	}
+	return wrapError("reading records", r.it.Error())
+}
