@@ -1,0 +1,136 @@
+package partition
+
+import (
+	"github.com/kvd-db/kvd/kv"
+)
+
+// fullKeyBytesMax is the longest full key of any scheme.
+const fullKeyBytesMax = kv.KeyspacePrefixBytes + kv.BucketBytes + kv.KeyBytesMax
+
+// checkKey insists on a key that lies here.
+func (l *leader) checkKey(k kv.Key) *kv.Error {
+	if len(k) > fullKeyBytesMax {
+		return kv.LimitError("the length of a key in bytes", kv.KeyBytesMax, int64(len(k)-kv.KeyspacePrefixBytes-kv.BucketBytes), "use a shorter key")
+	}
+	if !l.desc.Span.Contains(k) {
+		return l.wrongPartition(k)
+	}
+	return nil
+}
+
+func (l *leader) checkSpan(s kv.Span) *kv.Error {
+	if !l.desc.Span.ContainsSpan(s) {
+		return l.wrongPartition(s.Start)
+	}
+	if len(s.Start) > fullKeyBytesMax || len(s.End) > fullKeyBytesMax+1 {
+		return kv.LimitError("the length of a key in bytes", fullKeyBytesMax, int64(max(len(s.Start), len(s.End))), "use shorter bounds")
+	}
+	return nil
+}
+
+func (l *leader) wrongPartition(k kv.Key) *kv.Error {
+	e := kv.Errorf(kv.WrongPartition, "key %x is not in partition %d: look it up again", []byte(k), l.id)
+	e.Partition, e.Key, e.Descriptors = l.id, k, []*kv.Descriptor{l.desc}
+	return e
+}
+
+// checkCommit insists on a commit that can be executed here.
+func (l *leader) checkCommit(q *kv.Commit) *kv.Error {
+	if q.ID.IsZero() {
+		return kv.Errorf(kv.Invalid, "a commit has no id: draw 16 random bytes")
+	}
+	if n := len(q.Reads) + len(q.Spans); n+len(q.Writes) > kv.CommitKeysMax {
+		return kv.LimitError("the number of keys and spans of a commit", kv.CommitKeysMax, int64(n+len(q.Writes)), "split the transaction")
+	} else if n > 0 && q.Start == 0 {
+		return kv.Errorf(kv.Invalid, "commit %v names reads, but not the timestamp at which they were made", q.ID)
+	} else if n+len(q.Writes) == 0 {
+		return kv.Errorf(kv.Invalid, "commit %v neither reads nor writes", q.ID)
+	}
+	size := 0
+	for i := range q.Writes {
+		w := &q.Writes[i]
+		if err := l.checkWrite(w); err != nil {
+			return err
+		}
+		size += len(w.Key) + len(w.Value)
+	}
+	if size > kv.CommitBytesMax {
+		return kv.LimitError("the size of a commit in bytes", kv.CommitBytesMax, int64(size), "split the transaction")
+	}
+	return l.checkReads(q)
+}
+
+func (l *leader) checkWrite(w *kv.Write) *kv.Error {
+	if err := l.checkKey(w.Key); err != nil {
+		return err
+	}
+	if w.Kind < kv.WritePut || w.Kind > kv.WriteAdd {
+		return kv.Errorf(kv.Invalid, "the write of key %x has the unknown kind %d", []byte(w.Key), w.Kind)
+	}
+	if w.Expect.Kind > kv.ExpectValue || w.Expect.Kind == kv.ExpectVersion && w.Expect.Version == 0 {
+		return kv.Errorf(kv.Invalid, "the write of key %x has the unknown expectation %d: for an absent key expect its absence", []byte(w.Key), w.Expect.Kind)
+	}
+	if len(w.Value) > kv.ValueBytesMax {
+		return kv.LimitError("the length of a value in bytes", kv.ValueBytesMax, int64(len(w.Value)), "store it in parts")
+	}
+	return nil
+}
+
+func (l *leader) checkReads(q *kv.Commit) *kv.Error {
+	for i := range q.Reads {
+		if err := l.checkKey(q.Reads[i].Key); err != nil {
+			return err
+		}
+	}
+	for _, s := range q.Spans {
+		if s.IsEmpty() {
+			return kv.Errorf(kv.Invalid, "commit %v names a read span that holds no key", q.ID)
+		}
+		if err := l.checkSpan(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *leader) checkOutcome(q *kv.OutcomeOf) *kv.Error {
+	if q.ID.IsZero() || len(q.Anchor) == 0 {
+		return kv.Errorf(kv.Invalid, "the question for an outcome names no commit, or not its first written key")
+	}
+	return l.checkKey(q.Anchor)
+}
+
+// checkTimestamp insists on a timestamp that was drawn already and is retained; 0 is none.
+func (l *leader) checkTimestamp(ts kv.Timestamp) *kv.Error {
+	switch {
+	case ts == 0:
+		return nil
+	case ts > l.sink.Heard():
+		return l.fromTheFuture(ts)
+	case ts < l.retained.gc:
+		return tooOld(l.id, ts, l.retained.gc)
+	}
+	return nil
+}
+
+func (l *leader) fromTheFuture(ts kv.Timestamp) *kv.Error {
+	e := kv.Errorf(kv.Future, "the timestamp %v is beyond all that partition %d has heard of: use one that the cluster has drawn", ts, l.id)
+	e.Partition = l.id
+	return e
+}
+
+func (l *leader) checkScan(q *kv.Scan) *kv.Error {
+	if q.Keys < 0 || q.Bytes < 0 {
+		return kv.Errorf(kv.Invalid, "a scan has a negative limit of %d keys, %d bytes", q.Keys, q.Bytes)
+	}
+	if q.Keys > kv.ScanPageKeysMax {
+		return kv.LimitError("the number of keys in one scan answer", kv.ScanPageKeysMax, int64(q.Keys), "go on from its resume key")
+	}
+	if q.Bytes > kv.ScanPageBytesMax {
+		return kv.LimitError("the size of one scan answer in bytes", kv.ScanPageBytesMax, int64(q.Bytes), "go on from its resume key")
+	}
+	if err := l.checkSpan(q.Span); err != nil {
+		return err
+	}
+	return l.checkTimestamp(q.Timestamp)
+}

@@ -1,0 +1,192 @@
+package partition
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// evaluator gets the result of a task that does not serve.
+type evaluator interface {
+	evaluated(l *leader, t *ReadTask, r *ReadResult)
+}
+
+// evaluate finds out, under all latches, whether the commit's reads are valid (rule C3) and
+// what its writes come to. Pending versions are taken for versions (rule C5b); the engine is
+// asked only for keys that have none.
+func (l *leader) evaluate(c *commit) {
+	if key := l.pendingConflict(c.req); key != nil {
+		l.abort(c, l.conflict(c, key))
+		return
+	}
+	ev := &Evaluation{Start: c.req.Start, Keys: c.req.Reads, Spans: c.req.Spans}
+	for i := range c.req.Writes {
+		w := &c.req.Writes[i]
+		if plain(w) {
+			continue
+		}
+		p, ok := l.table.Newest(w.Key)
+		if !ok || invariant.Mutated(invariant.PipeNoValidate) {
+			ev.Newest = append(ev.Newest, w.Key)
+			continue
+		}
+		v := FoundVersion{Timestamp: p.Timestamp, Value: p.Value, Tombstone: p.Tombstone}
+		if err := c.resolve(i, &v); err != nil {
+			l.refuse(c, w.Key, err)
+			return
+		}
+	}
+	if len(ev.Newest) == 0 && len(ev.Keys) == 0 && len(ev.Spans) == 0 {
+		l.evaluationDone(c)
+		return
+	}
+	c.phase = phaseEvaluating
+	c.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: c}
+	l.sink.Read(c.task)
+}
+
+// evaluated goes on with what the engine said.
+func (c *commit) evaluated(l *leader, t *ReadTask, r *ReadResult) {
+	if c.phase != phaseEvaluating || c.task != t {
+		return // killed meanwhile
+	}
+	c.task = nil
+	switch {
+	case r.Err != nil:
+		l.abort(c, r.Err)
+		return
+	case r.Conflict != nil:
+		l.abort(c, l.conflict(c, r.Conflict))
+		return
+	// The G of the engine's state was proposed before that state was read.
+	case (len(c.req.Reads) > 0 || len(c.req.Spans) > 0) && c.req.Start < l.retained.gcProposed:
+		l.abort(c, tooOld(l.id, c.req.Start, l.retained.gcProposed))
+		return
+	}
+	next := 0
+	for i := range c.req.Writes {
+		w := &c.req.Writes[i]
+		if next == len(r.Versions) || !bytes.Equal(t.Evaluation.Newest[next], w.Key) {
+			continue
+		}
+		v := &r.Versions[next]
+		next++
+		if err := c.resolve(i, v); err != nil {
+			l.refuse(c, w.Key, err)
+			return
+		}
+	}
+	l.evaluationDone(c)
+}
+
+func (l *leader) evaluationDone(c *commit) {
+	for i := range c.req.Writes {
+		if c.req.Writes[i].Kind != kv.WriteAdd {
+			continue
+		}
+		if c.results == nil {
+			c.results = &results{}
+		}
+		c.results.sums = append(c.results.sums, c.declared.values[i].sum)
+	}
+	l.ask(c)
+}
+
+// pendingConflict is a read key with a pending version that the commit's reads did not see.
+func (l *leader) pendingConflict(q *kv.Commit) kv.Key {
+	if invariant.Mutated(invariant.PipeNoValidate) {
+		return nil
+	}
+	for _, m := range q.Reads {
+		if p, ok := l.table.Newest(m.Key); ok && p.Timestamp > q.Start {
+			return m.Key
+		}
+	}
+	for _, s := range q.Spans {
+		if k := l.table.NewerIn(s, q.Start); k != nil {
+			return k
+		}
+	}
+	return nil
+}
+
+func (l *leader) conflict(c *commit, key kv.Key) *kv.Error {
+	e := kv.Errorf(kv.Conflict, "key %x was written after %v, at which commit %v read it: read again and commit under a new id", []byte(key), c.req.Start, c.req.ID)
+	e.Partition, e.Key = l.id, key
+	return e
+}
+
+// resolve checks the condition of a write against the newest version of its key, and works
+// out a sum.
+func (c *commit) resolve(i int, v *FoundVersion) *kv.Error {
+	w := &c.req.Writes[i]
+	if !meets(&w.Expect, v) {
+		e := kv.Errorf(kv.Expectation, "key %x is not as expected: nothing was written", []byte(w.Key))
+		e.Key = w.Key
+		if v.present() {
+			e.Actual = &kv.Row{Key: w.Key, Value: v.Value, Version: v.Timestamp}
+		}
+		return e
+	}
+	if w.Kind != kv.WriteAdd {
+		return nil
+	}
+	sum, err := add(w, v)
+	if err != nil {
+		return err
+	}
+	if c.declared.values == nil {
+		c.declared.values = make([]value, len(c.req.Writes))
+	}
+	c.declared.values[i] = value{bytes: strconv.AppendInt(nil, sum, 10), sum: sum}
+	return nil
+}
+
+func meets(x *kv.Expect, v *FoundVersion) bool {
+	switch x.Kind {
+	case kv.ExpectAbsent:
+		return !v.present()
+	case kv.ExpectVersion:
+		return v.present() && v.Timestamp == x.Version
+	case kv.ExpectValue:
+		return v.present() && bytes.Equal(v.Value, x.Value)
+	}
+	return true
+}
+
+func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
+	if !v.present() {
+		return w.Delta, nil
+	}
+	n, err := strconv.ParseInt(string(v.Value), 10, 64)
+	if err != nil {
+		return 0, kv.Errorf(kv.Invalid, "key %x holds no decimal integer of 64 bits: nothing can be added to it", []byte(w.Key))
+	}
+	if w.Delta > 0 && n > math.MaxInt64-w.Delta || w.Delta < 0 && n < math.MinInt64-w.Delta {
+		return 0, kv.Errorf(kv.Invalid, "key %x holds %d: adding %d leaves the range of 64 bits", []byte(w.Key), n, w.Delta)
+	}
+	return n + w.Delta, nil
+}
+
+// refuse aborts a commit because of what a key holds. The answer reveals that, so it is given
+// like a strong read of the key: once the version is applied, and under the lease.
+func (l *leader) refuse(c *commit, key kv.Key, err *kv.Error) {
+	err.Partition = l.id
+	known := &ReadResult{Err: err}
+	keys := []kv.Key{key}
+	for t := l.kill(c); t != nil; {
+		next := t.copy
+		l.tickets.remove(t)
+		if t.outcome {
+			l.answerAborted(t, err)
+		} else {
+			r := &read{keys: keys, at: txn.Strong, task: ReadTask{Known: known}}
+			l.await(r, t.id)
+		}
+		t = next
+	}
+}

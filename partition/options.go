@@ -1,0 +1,54 @@
+package partition
+
+import (
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Options bound one partition. The zero value of a field means its default.
+type Options struct {
+	// WaitersPerKeyMax bounds the commits that hold or wait for the latch of one key.
+	WaitersPerKeyMax int
+	// RequestsMax bounds the requests that are not answered.
+	RequestsMax int
+	// CommitBytesMax bounds the keys and values of the commits that are admitted and not yet
+	// applied.
+	CommitBytesMax int
+	// CopiesMax bounds the copies of one commit that wait for the same answer; beyond it the
+	// oldest is told to ask for the outcome.
+	CopiesMax int
+	// SeenIDsMax bounds the seen set (rule I6): beyond it its window shrinks.
+	SeenIDsMax int
+	// SeenWindow is how far W lies behind the newest timestamp heard of (rule I6).
+	SeenWindow time.Duration
+	// WaitMax is how long a request may wait for anything here.
+	WaitMax time.Duration
+}
+
+// Defaults of Options.
+const (
+	WaitersPerKeyMaxDefault = 10_000
+	RequestsMaxDefault      = 50_000
+	CommitBytesMaxDefault   = 256 << 20
+	CopiesMaxDefault        = 8
+	SeenIDsMaxDefault       = 1_000_000
+	SeenWindowDefault       = 10 * time.Second
+	WaitMaxDefault          = 2 * kv.RequestTimeoutDefault
+)
+
+func (o *Options) setDefaults() {
+	setDefault(&o.WaitersPerKeyMax, WaitersPerKeyMaxDefault)
+	setDefault(&o.RequestsMax, RequestsMaxDefault)
+	setDefault(&o.CommitBytesMax, CommitBytesMaxDefault)
+	setDefault(&o.CopiesMax, CopiesMaxDefault)
+	setDefault(&o.SeenIDsMax, SeenIDsMaxDefault)
+	setDefault(&o.SeenWindow, SeenWindowDefault)
+	setDefault(&o.WaitMax, WaitMaxDefault)
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}

@@ -1,0 +1,244 @@
+package partition
+
+import (
+	"encoding/binary"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// pipeline is the commands on their way to the engine, in order: queued, then in entries that
+// are proposed, then in entries that are committed.
+type pipeline struct {
+	queue     txn.FIFO[queued]
+	proposed  txn.FIFO[entry]
+	committed txn.FIFO[entry]
+	commands  int // in all three
+	bytes     int
+	told      bool // Sink.Propose was called since the last TakeProposal
+	spare     [][]*commit
+}
+
+// queued is a command that is not yet in an entry.
+type queued struct {
+	kind       commandKind
+	commit     *commit
+	timestamp  kv.Timestamp
+	digest     uint64
+	descriptor *kv.Descriptor
+	generation kv.Generation
+	size       int // of the encoded command in bytes
+}
+
+// entry is an entry of the log in flight.
+type entry struct {
+	index    kv.LogIndex // committed ones
+	commits  []*commit
+	commands int
+	bytes    int
+}
+
+// propose queues a command.
+func (l *leader) propose(x queued) {
+	x.size = x.encodedLen()
+	p := &l.log
+	p.queue.Push(x)
+	p.commands++
+	p.bytes += x.size
+	if !p.told {
+		p.told = true
+		l.sink.Propose(l.Partition)
+	}
+}
+
+func (x *queued) encodedLen() int {
+	switch x.kind {
+	case commandWrite:
+		q := x.commit.req
+		n := writeHeaderBytes + uvarintLen(uint64(len(q.Writes)))
+		for i := range q.Writes {
+			v, tombstone := x.commit.written(i)
+			n += versionLen(q.Writes[i].Key, v, tombstone)
+		}
+		return n
+	case commandGC, commandHorizon, commandDigest:
+		return timestampBytes
+	default:
+		return len(x.append(nil))
+	}
+}
+
+func (x *queued) append(dst []byte) []byte {
+	if x.kind != commandWrite {
+		return appendCommand(dst, &Command{
+			kind: x.kind, Timestamp: x.timestamp, Digest: x.digest, Descriptor: x.descriptor, Generation: x.generation,
+		})
+	}
+	q := x.commit.req
+	dst = appendWriteHeader(dst, q.ID, q.AsOf, x.commit.timestamp, len(q.Writes))
+	for i := range q.Writes {
+		v, tombstone := x.commit.written(i)
+		dst = appendVersion(dst, q.Writes[i].Key, v, tombstone)
+	}
+	return dst
+}
+
+// TakeProposal encodes queued commands, in order, into the data of one entry of at most
+// maxBytes, or of one command if that alone is larger; nil if nothing is queued. From now
+// on the entry counts as proposed; it must reach the log, in this order, or the node must stop leading.
+func (p *Partition) TakeProposal(maxBytes int) []byte {
+	l := p.lead
+	if l == nil {
+		return nil
+	}
+	g := &l.log
+	g.told = false
+	n, size := g.fitting(maxBytes)
+	if n == 0 {
+		return nil
+	}
+	e := entry{commits: g.spareCommits(), commands: n}
+	data := append(make([]byte, 0, size), entryFormat)
+	for range n {
+		x, _ := g.queue.Pop()
+		data = binary.AppendUvarint(data, uint64(x.size))
+		data = x.append(data)
+		e.bytes += x.size
+		if x.commit != nil {
+			x.commit.phase = phaseProposed
+			e.commits = append(e.commits, x.commit)
+		}
+	}
+	if len(data) != size {
+		violated("the length of an entry is known before: %d, not %d", size, len(data))
+	}
+	g.proposed.Push(e)
+	return data
+}
+
+// fitting is how many queued commands go into an entry, and its length.
+func (g *pipeline) fitting(maxBytes int) (n, size int) {
+	size = 1
+	for n < g.queue.Len() {
+		b := g.queue.At(n).size
+		b += uvarintLen(uint64(b))
+		if n > 0 && size+b > maxBytes {
+			break
+		}
+		size += b
+		n++
+	}
+	return n, size
+}
+
+// commitListsKeptMax bounds the lists that are kept for reuse.
+const commitListsKeptMax = 64
+
+func (g *pipeline) spareCommits() []*commit {
+	if n := len(g.spare); n > 0 {
+		s := g.spare[n-1]
+		g.spare = g.spare[:n-1]
+		return s
+	}
+	return nil
+}
+
+func (g *pipeline) recycle(s []*commit) {
+	clear(s)
+	if len(g.spare) < commitListsKeptMax {
+		g.spare = append(g.spare, s[:0])
+	}
+}
+
+// Committed says that the next entry of those taken, in order, is committed under an index. Its
+// commits are answered now, before they are applied (rule C6), since reads await them until then.
+func (p *Partition) Committed(term kv.Term, index kv.LogIndex) {
+	l := p.lead
+	if l == nil || term != l.term {
+		return
+	}
+	e, ok := l.log.proposed.Pop()
+	if !ok {
+		violated("what is committed was proposed: entry %d of partition %d", index, p.id)
+	}
+	e.index = index
+	l.log.committed.Push(e)
+	for _, c := range e.commits {
+		c.phase = phaseCommitted
+		l.answerAll(c)
+	}
+	l.run()
+}
+
+// Applied says that everything up to index is in the engine of this node, with the G and H
+// that are in force then. Entries are Committed before.
+func (p *Partition) Applied(index kv.LogIndex, gc, horizon kv.Timestamp) {
+	l := p.lead
+	if l == nil {
+		return
+	}
+	l.retained.applied(gc, horizon)
+	g := &l.log
+	for g.committed.Len() > 0 && g.committed.At(0).index <= index {
+		e, _ := g.committed.Pop()
+		g.commands -= e.commands
+		g.bytes -= e.bytes
+		for _, c := range e.commits {
+			l.applied(c)
+		}
+		g.recycle(e.commits)
+	}
+	l.run()
+}
+
+// SetDescriptor replaces the descriptor once a new one is applied.
+func (p *Partition) SetDescriptor(d *kv.Descriptor) {
+	if p.lead != nil {
+		p.lead.desc = d
+	}
+}
+
+// ProposeGC queues the command that raises G, the timestamp below which versions may go, to g.
+// It reports false if g would be no progress, lies above H, or may still be reached by a commit
+// that draws (rule J2).
+func (p *Partition) ProposeGC(g kv.Timestamp) bool {
+	l := p.lead
+	if l == nil || g <= l.retained.gcProposed || g > l.retained.horizonProposed || l.draws.below(g) {
+		return false
+	}
+	l.retained.gcProposed = g // counts at once (rule C3)
+	l.propose(queued{kind: commandGC, timestamp: g})
+	return true
+}
+
+// ProposeHorizon queues the command that raises H, at or below which outcomes may be forgotten,
+// to h. It reports false if h would be no progress or is not OutcomeHorizon in the past (rule I2).
+func (p *Partition) ProposeHorizon(h kv.Timestamp) bool {
+	l := p.lead
+	if l == nil || h <= l.retained.horizonProposed || h.UnixMillis()+kv.OutcomeHorizon.Milliseconds() > p.sink.Heard().UnixMillis() {
+		return false
+	}
+	l.retained.horizonProposed = h
+	l.propose(queued{kind: commandHorizon, timestamp: h})
+	return true
+}
+
+// ProposeDigest queues a marker: each replica is asked for the digest of its state at the
+// marker's index. It reports false if this node does not lead.
+func (p *Partition) ProposeDigest(id uint64) bool {
+	if p.lead == nil {
+		return false
+	}
+	p.lead.propose(queued{kind: commandDigest, digest: id})
+	return true
+}
+
+// ProposeDescriptor queues a new descriptor in place of the one of a generation; it is applied
+// only if that is still in force. It reports false if this node does not lead.
+func (p *Partition) ProposeDescriptor(d *kv.Descriptor, replaces kv.Generation) bool {
+	if p.lead == nil {
+		return false
+	}
+	p.lead.propose(queued{kind: commandDescriptor, descriptor: d, generation: replaces})
+	return true
+}

@@ -1,0 +1,170 @@
+package partition
+
+import (
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// read is a read that is not yet handed to the reader pool: it waits for its timestamp, or
+// for writes under way (rule D2). Afterwards nothing of it is left here.
+type read struct {
+	ticket ticket
+	await  txn.Await
+	keys   []kv.Key // of a Read, or the key that the answer of a refused commit reveals
+	at     kv.Timestamp
+	task   ReadTask
+
+	token   uint64 // of the draw
+	drawing bool
+	early   *ReadResult // of the planted bug SnapBeforeAwait
+	ready   bool
+}
+
+func (l *leader) admitRead(id RequestID, q *kv.Read) {
+	if err := l.checkRead(q); err != nil {
+		l.sink.Reply(id, nil, err)
+		return
+	}
+	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q}}
+	switch {
+	case q.Timestamp != 0:
+		l.await(r, id)
+	case len(q.Keys) == 1:
+		r.at = txn.Strong
+		l.await(r, id)
+	default:
+		l.drawForRead(r, id)
+	}
+}
+
+func (l *leader) checkRead(q *kv.Read) *kv.Error {
+	if len(q.Keys) == 0 {
+		return kv.Errorf(kv.Invalid, "a read names no key")
+	}
+	if len(q.Keys) > kv.GetManyKeysMax {
+		return kv.LimitError("the number of keys of one read", kv.GetManyKeysMax, int64(len(q.Keys)), "split the read")
+	}
+	for _, k := range q.Keys {
+		if err := l.checkKey(k); err != nil {
+			return err
+		}
+	}
+	return l.checkTimestamp(q.Timestamp)
+}
+
+func (l *leader) admitScan(id RequestID, q *kv.Scan) {
+	if err := l.checkScan(q); err != nil {
+		l.sink.Reply(id, nil, err)
+		return
+	}
+	r := &read{at: q.Timestamp, task: ReadTask{Scan: q}}
+	if q.Timestamp != 0 {
+		l.await(r, id)
+		return
+	}
+	l.drawForRead(r, id)
+}
+
+// drawForRead gives a read of more than one key its timestamp: what is newest for one key and
+// newest for another is not one state, since versions are applied in the order of the log (rule B5).
+func (l *leader) drawForRead(r *read, id RequestID) {
+	l.addTicket(&r.ticket, id, r)
+	r.drawing = true
+	r.token = l.draw(r)
+}
+
+// drawn looks for writes under way only now that r is known (rule D1).
+func (r *read) drawn(l *leader, ts kv.Timestamp) {
+	r.drawing = false
+	r.at = ts
+	if invariant.Mutated(invariant.AwaitBeforeDraw) {
+		l.serve(r, r.ticket.id)
+		return
+	}
+	l.await(r, r.ticket.id)
+}
+
+// await waits for the writes under way that the read may have to see, and then serves it.
+func (l *leader) await(r *read, id RequestID) {
+	r.await.Owner, r.await.At = r, r.at
+	if l.nothingToAwait(r) {
+		l.serve(r, id)
+		return
+	}
+	if r.ticket.work == nil {
+		l.addTicket(&r.ticket, id, r)
+	}
+	if invariant.Mutated(invariant.SnapBeforeAwait) && r.task.Known == nil {
+		l.fillTask(r, id)
+		early := r.task
+		early.Serve, early.owner = false, r
+		l.sink.Read(&early)
+	}
+}
+
+func (l *leader) nothingToAwait(r *read) bool {
+	if r.task.Scan != nil {
+		return l.table.AwaitSpan(&r.await, r.task.Scan.Span)
+	}
+	return l.table.AwaitKeys(&r.await, r.keys)
+}
+
+// readReady serves a read whose awaited writes are decided.
+func (l *leader) readReady(r *read) {
+	if invariant.Mutated(invariant.SnapBeforeAwait) && r.task.Known == nil {
+		r.ready = true
+		l.serveEarly(r)
+		return
+	}
+	l.serve(r, r.ticket.id)
+}
+
+// evaluated is reached through the planted bug SnapBeforeAwait only.
+func (r *read) evaluated(l *leader, _ *ReadTask, res *ReadResult) {
+	r.early = res
+	l.serveEarly(r)
+}
+
+func (l *leader) serveEarly(r *read) {
+	if r.ready && r.early != nil && l.tickets.byID[r.ticket.id] == &r.ticket {
+		l.serveKnown(&r.ticket, r.early)
+	}
+}
+
+func (l *leader) fillTask(r *read, id RequestID) {
+	t := &r.task
+	t.Request, t.Partition, t.Term, t.Serve = id, l.id, l.term, true
+	t.At, t.heard = r.at, l.sink.Heard()
+}
+
+// serve hands a read to the reader pool. Only now may the engine snapshot be taken (rule D4).
+func (l *leader) serve(r *read, id RequestID) {
+	if r.ticket.work != nil {
+		l.tickets.remove(&r.ticket)
+	}
+	l.fillTask(r, id)
+	l.sink.Read(&r.task)
+}
+
+// serveKnown answers a ticket with what is known already but holds only under the lease.
+func (l *leader) serveKnown(t *ticket, res *ReadResult) {
+	l.tickets.remove(t)
+	l.sink.Read(&ReadTask{Request: t.id, Partition: l.id, Term: l.term, Serve: true, Known: res})
+}
+
+func (r *read) canceled(l *leader, _ *ticket) {
+	if r.drawing {
+		l.draws.take(r.token)
+	}
+	l.table.Forget(&r.await)
+}
+
+func (r *read) expired(l *leader, t *ticket) {
+	r.canceled(l, t)
+	l.sink.Reply(t.id, nil, l.waitedTooLong())
+}
+
+func (r *read) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) *kv.Error {
+	return l.notLeader(leader, term)
+}

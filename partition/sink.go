@@ -1,0 +1,30 @@
+package partition
+
+import "github.com/kvd-db/kvd/kv"
+
+// RequestID is given by the host to each request that it admits; no two requests that wait
+// at a node have the same.
+type RequestID uint64
+
+// Sink takes a partition's decisions; the node implements it. Calls do not re-enter the
+// partition.
+type Sink interface {
+	// Draw asks the oracle for one timestamp; the answer comes later as Drawn(token, ts).
+	// Draws asked for in the same turn get ascending timestamps in the order asked, and are
+	// answered in that order; a draw never rides on a request already under way (rule B1).
+	Draw(p *Partition, token uint64)
+	// Read runs t.Execute on an engine snapshot taken now or later, off the loop. A serving
+	// task is answered by the node itself, if the lease still holds afterwards, or leadership
+	// was confirmed before (rule D5); any other comes back as ReadDone.
+	Read(t *ReadTask)
+	// Reply answers a request. Every request gets one answer, unless it is canceled or its
+	// answer was handed over with a serving task.
+	Reply(id RequestID, resp *kv.Response, err *kv.Error)
+	// Propose says that commands are queued: the node calls TakeProposal at the end of the
+	// turn, until it returns nil.
+	Propose(p *Partition)
+	// Now is the time of the current event.
+	Now() kv.Instant
+	// Heard is the newest timestamp that this node has heard of.
+	Heard() kv.Timestamp
+}

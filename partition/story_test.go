@@ -1,0 +1,221 @@
+package partition
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// TestStories runs the scripts under testdata, one situation each. The commands:
+//
+//	lead term=T                      a term begins; everything in the log is applied
+//	depose [survive=N]               it ends; N entries in flight are committed all the same
+//	heard TS                         the node hears of a timestamp
+//	commit r=R id=I [term= asof= start=]   with one line per part:
+//	    put K V | del K | add K N  [if-absent | if-version TS | if-value V] ;  read K ; span A B
+//	get r=R K... [at=TS]             scan r=R A B [at=TS] [reverse] [count] [keys=N]
+//	outcome r=R id=I K [term= asof=]
+//	drawn #N TS                      cancel r=R
+//	take [max=BYTES]                 the next entry is handed to the log
+//	commit-entry | apply             the oldest entry in flight is committed | all committed are applied
+//	snapshot                         the oldest read is executed; finish delivers it
+//	read                             both
+//	tick [now=SECONDS]               gc TS | horizon TS | digest N
+//	settle                           everything is answered, committed and applied
+//	show                             what is left
+//
+// A timestamp is a number, or seconds with an s. The output is the effects in order.
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		s := &story{world: newWorld(t, Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20})}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.t = t
+			s.run(d)
+			return s.flush()
+		})
+	})
+}
+
+type story struct {
+	*world
+	task   *ReadTask
+	result *ReadResult
+}
+
+func (s *story) run(d *datadriven.TestData) {
+	switch d.Cmd {
+	case "lead":
+		s.lead(kv.Term(s.number(d, "term", 1)))
+	case "depose":
+		s.depose(s.number(d, "survive", 0))
+	case "heard":
+		s.heard = s.stamp(d.CmdArgs[0].Key)
+	case "commit":
+		s.p.Request(s.request(d), &kv.Request{Commit: s.parseCommit(d)})
+	case "get":
+		q := &kv.Read{Timestamp: s.stampArg(d, "at", 0)}
+		for _, k := range s.words(d) {
+			q.Keys = append(q.Keys, kv.Key(k))
+		}
+		s.p.Request(s.request(d), &kv.Request{Read: q})
+	case "scan":
+		w := s.words(d)
+		q := &kv.Scan{Span: kv.Span{Start: kv.Key(w[0]), End: kv.Key(w[1])}, Timestamp: s.stampArg(d, "at", 0), Keys: s.number(d, "keys", 0)}
+		for _, x := range w[2:] {
+			q.Reverse = q.Reverse || x == "reverse"
+			q.CountOnly = q.CountOnly || x == "count"
+		}
+		s.p.Request(s.request(d), &kv.Request{Scan: q})
+	case "outcome":
+		s.p.Request(s.request(d), &kv.Request{Outcome: &kv.OutcomeOf{
+			ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))), AsOf: s.stampArg(d, "asof", 1), Anchor: kv.Key(s.words(d)[0]),
+		}})
+	case "cancel":
+		s.p.Cancel(s.request(d))
+	case "drawn":
+		s.drawn(uint64(s.atoi(strings.TrimPrefix(d.CmdArgs[0].Key, "#"))), s.stamp(d.CmdArgs[1].Key))
+	default:
+		s.runLog(d)
+	}
+}
+
+func (s *story) runLog(d *datadriven.TestData) {
+	switch d.Cmd {
+	case "take":
+		if data := s.take(s.number(d, "max", 1<<20)); data != nil {
+			s.say("entry %s", describeEntry(data))
+		}
+	case "commit-entry":
+		s.commit()
+	case "apply":
+		s.applyTo(len(s.log))
+	case "snapshot":
+		s.task = s.takeRead(0)
+		s.result = s.execute(s.task)
+	case "finish":
+		s.world.finish(s.task, s.result)
+	case "read":
+		t := s.takeRead(0)
+		s.world.finish(t, s.execute(t))
+	case "tick":
+		s.now = kv.Instant(s.number(d, "now", 0)) * kv.Instant(time.Second)
+		s.p.Tick()
+	case "gc":
+		s.say("%v", s.p.ProposeGC(s.stamp(d.CmdArgs[0].Key)))
+	case "horizon":
+		s.say("%v", s.p.ProposeHorizon(s.stamp(d.CmdArgs[0].Key)))
+	case "digest":
+		s.say("%v", s.p.ProposeDigest(uint64(s.atoi(d.CmdArgs[0].Key))))
+	case "settle":
+		s.quiesce()
+	case "show":
+		s.show()
+	default:
+		s.t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+	}
+}
+
+func (s *story) show() {
+	commands, bytes := s.p.Inflight()
+	s.say("waiting %d, in flight %d commands, %d bytes", s.p.Waiting(), commands, bytes)
+	if l := s.p.lead; l != nil {
+		s.say("keys latched or pending %d, ids seen %d, window %s, admitted %d bytes", l.table.Len(), l.seen.Len(), stamp(l.seen.Window()), l.bytes)
+		s.say("G %s, proposed %s; H %s, proposed %s", stamp(l.retained.gc), stamp(l.retained.gcProposed), stamp(l.retained.horizon), stamp(l.retained.horizonProposed))
+	}
+}
+
+func testID(n int) (id kv.TxID) {
+	id[15] = byte(n)
+	return id
+}
+
+func (s *story) atoi(x string) int {
+	n, err := strconv.Atoi(x)
+	s.must(err)
+	return n
+}
+
+func (s *story) number(d *datadriven.TestData, name string, otherwise int) int {
+	if a, ok := d.Arg(name); ok {
+		return s.atoi(a.Vals[0])
+	}
+	return otherwise
+}
+
+func (s *story) stampArg(d *datadriven.TestData, name string, otherwise kv.Timestamp) kv.Timestamp {
+	if a, ok := d.Arg(name); ok {
+		return s.stamp(a.Vals[0])
+	}
+	return otherwise
+}
+
+func (s *story) stamp(x string) kv.Timestamp {
+	if sec, ok := strings.CutSuffix(x, "s"); ok {
+		return kv.MakeTimestamp(int64(s.atoi(sec))*1000, 0)
+	}
+	return kv.Timestamp(s.atoi(x))
+}
+
+// words are the arguments without value.
+func (s *story) words(d *datadriven.TestData) (ws []string) {
+	for _, a := range d.CmdArgs {
+		if len(a.Vals) == 0 {
+			ws = append(ws, a.Key)
+		}
+	}
+	return ws
+}
+
+func (s *story) request(d *datadriven.TestData) RequestID { return RequestID(s.number(d, "r", 0)) }
+
+func (s *story) parseCommit(d *datadriven.TestData) *kv.Commit {
+	q := &kv.Commit{
+		ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))),
+		AsOf: s.stampArg(d, "asof", 1), Start: s.stampArg(d, "start", 0),
+	}
+	for _, line := range strings.Split(strings.TrimSpace(d.Input), "\n") {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "read":
+			q.Reads = append(q.Reads, kv.ReadMark{Key: kv.Key(f[1])})
+		case "span":
+			q.Spans = append(q.Spans, kv.Span{Start: kv.Key(f[1]), End: kv.Key(f[2])})
+		default:
+			q.Writes = append(q.Writes, s.parseWrite(f))
+		}
+	}
+	return q
+}
+
+func (s *story) parseWrite(f []string) kv.Write {
+	w := kv.Write{Key: kv.Key(f[1])}
+	rest := f[2:]
+	switch f[0] {
+	case "put":
+		w.Kind, w.Value, rest = kv.WritePut, []byte(f[2]), f[3:]
+	case "add":
+		w.Kind, w.Delta, rest = kv.WriteAdd, int64(s.atoi(f[2])), f[3:]
+	case "del":
+		w.Kind = kv.WriteDelete
+	default:
+		s.t.Fatal(fmt.Sprintf("unknown write %v", f))
+	}
+	if len(rest) == 0 {
+		return w
+	}
+	switch rest[0] {
+	case "if-absent":
+		w.Expect.Kind = kv.ExpectAbsent
+	case "if-version":
+		w.Expect = kv.Expect{Kind: kv.ExpectVersion, Version: s.stamp(rest[1])}
+	case "if-value":
+		w.Expect = kv.Expect{Kind: kv.ExpectValue, Value: []byte(rest[1])}
+	}
+	return w
+}

@@ -1,0 +1,218 @@
+package partition
+
+import (
+	"strconv"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// ReadTask is work for the reader pool. Exactly one of Read, Scan, Evaluation, Lookup and
+// Known is set.
+type ReadTask struct {
+	Request   RequestID
+	Partition kv.PartitionID
+	Term      kv.Term
+	// Serve says that the result is the answer to Request, if the lease still holds after
+	// Execute (rule D5). Otherwise the result goes to ReadDone.
+	Serve bool
+
+	Read       *kv.Read
+	Scan       *kv.Scan
+	Evaluation *Evaluation
+	Lookup     *Lookup
+	Known      *ReadResult // nothing is to be read, but the answer needs the lease
+
+	At    kv.Timestamp // Read and Scan: r; txn.Strong: whatever is newest
+	heard kv.Timestamp
+	owner any // whom ReadDone concerns
+}
+
+// Evaluation is what a commit needs to know of the applied state while it holds its latches.
+type Evaluation struct {
+	Newest []kv.Key     // the newest version of each is wanted
+	Start  kv.Timestamp // versions above it are conflicts in Keys and Spans
+	Keys   []kv.ReadMark
+	Spans  []kv.Span
+}
+
+// Lookup asks whether a commit has happened: an outcome is the version that the commit's id
+// wrote at its anchor key, above asOf (rule I9).
+type Lookup struct {
+	Anchor kv.Key
+	ID     kv.TxID
+	AsOf   kv.Timestamp
+	Sums   []kv.Key // keys whose value at the commit timestamp is a sum to be repeated
+}
+
+// ReadResult is what a task has found.
+type ReadResult struct {
+	Response *kv.Response
+	Err      *kv.Error
+
+	Versions []FoundVersion // Evaluation: for each of Newest
+	Conflict kv.Key         // Evaluation: a key that was overwritten after Start; nil = none
+	// Committed is the commit timestamp that a Lookup found; 0 = none. None is final only
+	// for a commit above Horizon, which is that of the same state.
+	Committed kv.Timestamp
+	Horizon   kv.Timestamp
+	Sums      []int64
+}
+
+// FoundVersion is the newest version of a key. Timestamp 0: it has none.
+type FoundVersion struct {
+	Timestamp kv.Timestamp
+	Value     []byte
+	Tombstone bool
+}
+
+func (v *FoundVersion) present() bool { return v.Timestamp != 0 && !v.Tombstone }
+
+// Execute is a pure function of the reader. It runs off the loop.
+func (t *ReadTask) Execute(r *mvcc.Reader) *ReadResult {
+	switch {
+	case t.Known != nil:
+		return t.Known
+	case t.Read != nil:
+		return t.executeRead(r)
+	case t.Scan != nil:
+		return t.executeScan(r)
+	case t.Evaluation != nil:
+		return t.Evaluation.execute(r)
+	default:
+		return t.Lookup.execute(r, t.Partition)
+	}
+}
+
+func failed(err error) *ReadResult { return &ReadResult{Err: kv.AsError(err)} }
+
+func (t *ReadTask) executeRead(r *mvcc.Reader) *ReadResult {
+	if err := t.checkRetained(r); err != nil {
+		return &ReadResult{Err: err}
+	}
+	resp := &kv.Response{Timestamp: t.At, Found: make([]bool, len(t.Read.Keys)), Term: t.Term, Heard: t.heard}
+	for i, k := range t.Read.Keys {
+		v, ok, err := r.Get(k, t.At)
+		if err != nil {
+			return failed(err)
+		}
+		if t.At == txn.Strong {
+			resp.Timestamp = v.Timestamp
+		}
+		if ok && !v.Tombstone {
+			resp.Found[i] = true
+			resp.Rows = append(resp.Rows, kv.Row{Key: k, Value: v.Value, Version: v.Timestamp})
+		}
+	}
+	return &ReadResult{Response: resp}
+}
+
+func (t *ReadTask) executeScan(r *mvcc.Reader) *ReadResult {
+	if err := t.checkRetained(r); err != nil {
+		return &ReadResult{Err: err}
+	}
+	s := t.Scan
+	rows, resume, count, err := r.Scan(mvcc.ScanArgs{
+		Span: s.Span, Timestamp: t.At, Reverse: s.Reverse, KeysOnly: s.KeysOnly, CountOnly: s.CountOnly, Keys: s.Keys, Bytes: s.Bytes,
+	})
+	if err != nil {
+		return failed(err)
+	}
+	resp := &kv.Response{Rows: rows, Resume: resume, Timestamp: t.At, Term: t.Term, Heard: t.heard}
+	if s.CountOnly {
+		resp.Count = count
+	}
+	return &ReadResult{Response: resp}
+}
+
+// checkRetained compares r with the G of the very state that is read (rule D6).
+func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
+	if t.At == txn.Strong {
+		return nil
+	}
+	st, ok, err := r.ReplicaState(t.Partition)
+	switch {
+	case err != nil:
+		return kv.AsError(err)
+	case !ok:
+		return kv.Errorf(kv.Unavailable, "partition %d has left this node: ask another one", t.Partition)
+	case t.At < st.GC:
+		return tooOld(t.Partition, t.At, st.GC)
+	}
+	return nil
+}
+
+func tooOld(p kv.PartitionID, ts, gc kv.Timestamp) *kv.Error {
+	e := kv.Errorf(kv.TooOld, "the timestamp %v is older than what partition %d retains, which begins at %v: begin again with a newer one", ts, p, gc)
+	e.Partition = p
+	return e
+}
+
+func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
+	res := &ReadResult{}
+	for _, m := range e.Keys {
+		v, ok, err := r.Get(m.Key, txn.Strong)
+		if err != nil {
+			return failed(err)
+		}
+		if ok && v.Timestamp > e.Start {
+			res.Conflict = m.Key
+			return res
+		}
+	}
+	for _, s := range e.Spans {
+		k, _, ok, err := r.NewestIn(s, e.Start)
+		if err != nil {
+			return failed(err)
+		}
+		if ok {
+			res.Conflict = k
+			return res
+		}
+	}
+	if len(e.Newest) > 0 {
+		res.Versions = make([]FoundVersion, len(e.Newest))
+	}
+	for i, k := range e.Newest {
+		v, ok, err := r.Get(k, txn.Strong)
+		if err != nil {
+			return failed(err)
+		}
+		if ok {
+			res.Versions[i] = FoundVersion{Timestamp: v.Timestamp, Value: v.Value, Tombstone: v.Tombstone}
+		}
+	}
+	return res
+}
+
+func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
+	st, ok, err := r.ReplicaState(p)
+	if err != nil {
+		return failed(err)
+	}
+	if !ok {
+		return failed(kv.Errorf(kv.Unavailable, "partition %d has left this node: ask another one", p))
+	}
+	res := &ReadResult{Horizon: st.Horizon}
+	c, ok, err := r.FindOutcome(l.Anchor, l.ID, l.AsOf)
+	if err != nil {
+		return failed(err)
+	}
+	if !ok {
+		return res
+	}
+	res.Committed = c
+	for _, k := range l.Sums {
+		v, ok, err := r.Get(k, c)
+		if err != nil {
+			return failed(err)
+		}
+		sum, bad := strconv.ParseInt(string(v.Value), 10, 64)
+		if !ok || v.Timestamp != c || bad != nil {
+			return failed(kv.Errorf(kv.Corruption, "the sum that commit %v wrote to key %x at %v is not there", l.ID, []byte(k), c))
+		}
+		res.Sums = append(res.Sums, sum)
+	}
+	return res
+}
