@@ -1,0 +1,26 @@
+// Package node is one server as a deterministic machine: events in, effects out.
+//
+//	 event.go  Tick Request Admin Receive Stored Applied ReadDone …
+//	     │
+//	┌────▼──────────────────────── Node ─────────────────────────────┐
+//	│ route.go      which replica a request or message is for        │
+//	│ replica.go    one partition here: Group + Partition + Machine  │
+//	│ draws.go      timestamps: waiting draws merged, grants in order│
+//	│ reads.go      lease or ReadIndex                               │
+//	│ lifecycle.go  create, install, destroy                         │
+//	│ members.go    one replica more, one less                       │
+//	│ check.go      replicas compared at one index                   │
+//	│ keep.go       how much log may stand                           │
+//	│ boot.go       what a restart finds, and what it may trust      │
+//	└────┬───────────────────────────────────────────────────────────┘
+//	     │
+//	 effect.go  Sends Appends Applies Reads Replies Snapshots …
+//
+// The real world (host) and the pretend world (sim) drive the same Node. Invariants:
+//
+//   - A turn is any number of events and then one Flush. Nothing leaves between.
+//   - The node starts no goroutine, reads no clock, opens nothing, and draws randomness from its
+//     own seeded source only; no map order reaches an effect.
+//   - What a replica decides is bound to the term in which it was decided.
+//   - A replica is created by the core's order and by nothing else.
+package node

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/partition"
+	"github.com/kvd-db/kvd/replication"
+)
+
+// Effects is all that one turn of the loop wants done. The world may do the kinds
+// independently of each other; within a kind the order is binding where the comment says so.
+// The slices belong to the world until it hands the struct back with Recycle.
+type Effects struct {
+	// Sends leave in this order per receiver. They do not wait for Appends: what must wait is sent by a later turn.
+	Sends []Send
+	// Appends go to the log in this order, all in one batch with at most one sync (needed if any has Sync).
+	// Then Stored is called with all of them in this order.
+	Appends []*replication.Append
+	// Applies are run in this order against the engine (RunApplies), then Applied is called in this order.
+	Applies []*Apply
+	// Reads run off the loop, in any order: Run, then, if Serve, answer when Finish says so; else ReadDone.
+	Reads []*Read
+	// Digests are sums over a partition: Run off the loop, then DigestDone.
+	Digests []*DigestTask
+	// Replies to clients.
+	Replies      []Reply
+	AdminReplies []AdminReply
+	// Snapshots to be built and streamed to other nodes; SnapshotSent is called at the end of each.
+	Snapshots []SendSnapshot
+	// Discards are received snapshots that are done with: their Sinks can be closed.
+	Discards []*Snapshot
+	// ReleaseLog is a segment number: all log segments below it can go. 0 = nothing new.
+	ReleaseLog uint64
+	// FlushEngine asks for the engine's memtable to be flushed in the background, since it holds back the log.
+	FlushEngine bool
+	// Faulty are replicas that were found damaged while running (rule 56): for the log and the operator.
+	Faulty []string
+	// Nodes is set when the registry changed: the world connects to these.
+	Nodes []kv.NodeInfo
+}
+
+// Send is a message to a node, which may be the sender itself.
+type Send struct {
+	To      kv.NodeID
+	Message Message
+	// Guard, if set, must hold by a clock read just before the message is handed to the network;
+	// otherwise it is dropped (an oracle's grant, B1 and L17).
+	Guard *replication.Guard
+}
+
+// Reply answers a client's request.
+type Reply struct {
+	ID       RequestID
+	Response *kv.Response
+	Err      *kv.Error
+}
+
+// AdminReply answers an admin request.
+type AdminReply struct {
+	ID       RequestID
+	Response *kv.AdminResponse
+	Err      *kv.Error
+}
+
+// SendSnapshot streams the state of a replica to another one: the world opens a
+// mvcc.SnapshotSource with Args, lets FillSnapshot put its state into Message, and sends Args,
+// Message and the chunks.
+type SendSnapshot struct {
+	Args      mvcc.SnapshotArgs
+	To        kv.NodeID
+	ToReplica kv.ReplicaID
+	Message   *raftpb.Message // MsgSnap
+}
+
+// Snapshot is a received snapshot: Message is its MsgSnap, as FillSnapshot made it; Sink has
+// seen and verified the last chunk. The world closes the Sink when it is discarded.
+type Snapshot struct {
+	Partition kv.PartitionID
+	Message   *raftpb.Message
+	Sink      *mvcc.SnapshotSink
+}
+
+// Read is work for the reader pool.
+type Read struct {
+	Task   *partition.ReadTask
+	Guard  replication.Guard // of the lease under which it may be answered
+	Result *partition.ReadResult
+	Bare   bool // leadership was confirmed by ReadIndex after the request arrived: no lease is needed
+}
+
+// Run executes the read on a consistent view of the engine that is opened now.
+func (x *Read) Run(e *mvcc.Engine) {
+	r, err := e.NewReader()
+	if err != nil {
+		x.Result = &partition.ReadResult{Err: kv.AsError(err)}
+		return
+	}
+	defer r.Close()
+	x.Result = x.Task.Execute(r)
+}
+
+// RunReads executes several reads on one view.
+func RunReads(e *mvcc.Engine, reads []*Read) {
+	r, err := e.NewReader()
+	if err != nil {
+		for _, x := range reads {
+			x.Result = &partition.ReadResult{Err: kv.AsError(err)}
+		}
+		return
+	}
+	defer r.Close()
+	for _, x := range reads {
+		x.Result = x.Task.Execute(r)
+	}
+}
+
+// Finish is the reply to a serving read, if it may be given: fresh is this node's clock, read
+// after Run. If not, the read goes back to the node by ReadDone.
+func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {
+	if !x.Task.Serve || !x.Bare && !x.Guard.Holds(fresh) {
+		return Reply{}, false
+	}
+	return Reply{ID: x.Task.Request, Response: x.Result.Response, Err: x.Result.Err}, true
+}

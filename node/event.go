@@ -1,0 +1,65 @@
+package node
+
+import (
+	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/partition"
+	"github.com/kvd-db/kvd/replication"
+	"github.com/kvd-db/kvd/wal"
+)
+
+// RequestID is given by the world to each request that it hands in; answers carry it.
+type RequestID = partition.RequestID
+
+// Identity is what the store of a node says about itself.
+type Identity struct {
+	Cluster     uint64
+	Node        kv.NodeID
+	Incarnation uint64 // bumped and synced at every start, before New
+	Fresh       bool   // this very process created the store: nothing was ever promised from it (L6)
+	Info        kv.NodeInfo
+	Founders    []kv.NodeInfo // of the cluster, on its founders only: kept in the store for ever
+	Peers       []kv.NodeInfo // the nodes known at the last stop; the registry is newer once it is heard
+}
+
+// Boot is what was found on the disk (rule 52).
+type Boot struct {
+	Log      *wal.Recovered
+	Replicas []mvcc.ReplicaState // as flushed
+	System   func(yield func(key string, value []byte) bool)
+}
+
+// Config is the configuration of a node.
+type Config struct {
+	Replication replication.Params
+	QuorumReads bool   // --read-mode=quorum: no lease serves a read
+	Seed        uint64 // of the node's random source
+	Partition   partition.Options
+	Core        core.Options
+	// LogKeepBytes is how much log may stand before groups that hold it back are flushed or rewritten forward.
+	LogKeepBytes int64
+	// ReadEntry reads an old log entry back: wal.Log.Read. It is the one blocking read that the loop does, for followers that lag.
+	ReadEntry func(p wal.Position, e *wal.Entry) error
+	// EntryCacheBytes bounds the cache of the newest log entries of all groups.
+	EntryCacheBytes int64
+}
+
+// The events. Each begins with the node's own clock; a turn of the loop is any number of
+// events and then one Flush, which returns what they caused. Nothing else enters a node.
+//
+//	Tick(now, wallMillis)              every 10 ms
+//	Request(now, id, *kv.Request)      from a client
+//	Admin(now, id, *kv.AdminRequest)
+//	Cancel(now, id)                    nobody waits for id any more
+//	Receive(now, from, Message)        from another node (or from itself)
+//	PeerLost(now, node)                the stream to a node broke, or dropped something
+//	Stored(now, []*replication.Append, [][]wal.Position)
+//	Applied(now, []*Apply)             in the order of the effects
+//	ReadDone(now, []*Read)             those that the world could not answer itself
+//	SnapshotReceived(now, from, *Snapshot)
+//	SnapshotSent(now, partition, replica, ok)
+//	DigestDone(now, *DigestTask)
+//	Flushed(now, []Flushed)            what an engine flush made durable
+//	DiskSlow(now, slow)                an fsync hangs (L9)
+//	Flush(now) *Effects

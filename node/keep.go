@@ -1,0 +1,114 @@
+package node
+
+import (
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/wal"
+)
+
+// keeper holds the lists of replicas that something is due for, and what is known of the
+// log's use.
+type keeper struct {
+	proposing    []*replica // have commands for the next entry
+	active       []*replica // lead a partition that is in use: ticked
+	doomed       []*replica // being destroyed
+	coreCommands [][]byte   // for the next entry of the system partition
+
+	at       kv.Instant // next look at the log
+	released uint64     // segments below it were released
+	newest   uint64     // segment of the newest log write
+	appended int64      // bytes handed to the log since the last flush request
+	flushing bool       // a flush was asked for and not heard of
+	bytes    int64      // of all replicas, as last summed up
+	graves   int        // replicas destroyed since the last flush: their tombstones must stay in the log until then
+}
+
+// Flushed is what a flush of the engine made durable.
+type Flushed struct {
+	Partition kv.PartitionID
+	Applied   kv.LogIndex
+}
+
+const keepInterval = kv.Instant(time.Second)
+
+// Flushed says how far each replica's state is durable in the engine: the log may be cut up
+// to there and no further (rule 51).
+func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
+	n.at(now)
+	n.keep.flushing, n.keep.graves = false, 0
+	for _, f := range flushed {
+		if r := n.replicas[f.Partition]; r != nil {
+			r.applied.flushed = max(r.applied.flushed, f.Applied)
+			n.compact(r)
+		}
+	}
+	n.release()
+}
+
+// compact forgets log entries that no replica needs any more: applied and flushed here, and
+// if this replica leads, known to every follower that keeps up.
+func (n *Node) compact(r *replica) {
+	const lagMax = 1 << 16 // entries kept for a follower that lags; beyond it gets a snapshot
+	g, to := r.group, r.applied.flushed
+	if g.Leads() {
+		g.Progress(func(_ kv.ReplicaID, _ bool, match kv.LogIndex, streaming bool) {
+			if streaming && match < to && to-match < lagMax {
+				to = match
+			}
+		})
+	}
+	if to > 0 && !g.Installing() {
+		g.Compact(to)
+	}
+}
+
+// keepTick looks, once a second, at which segments of the log can go.
+func (n *Node) keepTick() {
+	if n.now < n.keep.at {
+		return
+	}
+	n.keep.at = n.now + keepInterval
+	if n.keep.appended > n.cfg.LogKeepBytes {
+		n.flushEngine()
+	}
+	n.release()
+}
+
+// flushEngine asks for what was applied to become durable, so that the log can be cut.
+func (n *Node) flushEngine() {
+	if !n.keep.flushing {
+		n.keep.flushing, n.keep.appended = true, 0
+		n.out.FlushEngine = true
+	}
+}
+
+// release lets the segments go that no group needs, and writes the few records forward that
+// hold one back (rule S5).
+func (n *Node) release() {
+	const checkpointsMax = 64 // in one look
+	oldest := uint64(wal.SegmentNone)
+	for _, g := range n.set.Groups() {
+		if s := g.View().OldestSegment(); s != wal.SegmentNone {
+			oldest = min(oldest, s)
+		}
+	}
+	if oldest == wal.SegmentNone {
+		return
+	}
+	if oldest > n.keep.released && len(n.system.creating)+len(n.keep.doomed)+n.keep.graves == 0 {
+		n.keep.released = oldest
+		n.out.ReleaseLog = oldest
+	}
+	left := checkpointsMax
+	for _, g := range n.set.Groups() {
+		const liveMax = 64 << 10
+		v := g.View()
+		if left > 0 && v.OldestSegment() == oldest && n.keep.newest > oldest+segmentsKept && v.LiveBytes() < liveMax && g.Checkpoint() {
+			left--
+		}
+	}
+}
+
+// segmentsKept is how many segments a group's last write may lie behind before it is written forward.
+const segmentsKept = 2

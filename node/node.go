@@ -1,0 +1,183 @@
+package node
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
+	"github.com/kvd-db/kvd/wal"
+)
+
+// Node is one server. It belongs to one goroutine.
+type Node struct {
+	cfg      Config
+	id       Identity
+	now      kv.Instant
+	set      *replication.Set
+	replicas map[kv.PartitionID]*replica
+	core     *core.Machine
+	system   system
+	draws    draws
+	reads    indexReads
+	keep     keeper
+	rng      *rand.Rand
+	out      *Effects
+}
+
+// system is what the node knows of the cluster's core and tells it.
+type system struct {
+	heard      kv.Timestamp // newest timestamp heard of
+	leader     kv.NodeID    // of the core, as last heard by a node that holds no replica of it
+	wallMillis int64        // of the last tick
+	report     reporter
+	damaged    []core.ReplicaRef // replicas that must not run (rule 56)
+	tickAt     kv.Instant        // next slow tick
+	nodes      int               // registry entries last announced
+	tombstones map[kv.PartitionID]kv.ReplicaID
+	creating   map[kv.PartitionID]*creation
+	halfMade   map[kv.PartitionID]*wal.View // created in the log and not in the engine
+	resetting  map[kv.PartitionID]*resetting
+	checks     checks
+	faulty     []string
+	draining   bool
+}
+
+// New starts a node from what its disk holds. The incarnation in id must be durable.
+func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
+	if err := cfg.Replication.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, id: id, now: now, replicas: map[kv.PartitionID]*replica{}, out: &Effects{}}
+	n.rng = rand.New(rand.NewPCG(cfg.Seed, id.Incarnation<<16|uint64(id.Node)))
+	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
+	n.system.creating = map[kv.PartitionID]*creation{}
+	n.system.halfMade = map[kv.PartitionID]*wal.View{}
+	n.system.resetting = map[kv.PartitionID]*resetting{}
+	n.reads.parked = map[uint64]*indexRead{}
+	n.set = replication.NewSet(now, replication.Options{
+		Self: id.Node, Incarnation: id.Incarnation, Fresh: id.Fresh, Params: cfg.Replication,
+		Cache: wal.NewCache(cfg.EntryCacheBytes), Logger: raftLogger{},
+	}, env{n})
+	n.core = core.New(cfg.Core, coreSink{n})
+	if err := n.loadSystem(boot); err != nil {
+		return nil, err
+	}
+	for _, p := range id.Peers {
+		n.set.Connect(p.ID)
+	}
+	for _, p := range n.core.Nodes() {
+		n.set.Connect(p.ID)
+	}
+	if err := n.boot(boot); err != nil {
+		return nil, err
+	}
+	if !n.has(kv.SystemPartition) {
+		n.found(id.Founders) // also when the first attempt was cut short by a crash
+	}
+	return n, nil
+}
+
+// has reports whether the node has, had or is getting a replica of a partition.
+func (n *Node) has(p kv.PartitionID) bool {
+	damaged := slices.ContainsFunc(n.system.damaged, func(r core.ReplicaRef) bool { return r.Partition == p })
+	return n.replicas[p] != nil || n.system.resetting[p] != nil || n.system.tombstones[p] != 0 || damaged
+}
+
+// at begins an event: the clock moves and promises lapse before anything is looked at (L4).
+func (n *Node) at(now kv.Instant) {
+	n.now = max(n.now, now)
+	n.set.Advance()
+}
+
+// Tick is the passing of time; wallMillis keeps timestamps near the clock for people.
+func (n *Node) Tick(now kv.Instant, wallMillis int64) {
+	n.at(now)
+	n.system.wallMillis = wallMillis
+	n.set.Tick()
+	n.draws.tick(n)
+	const slowTick = kv.Instant(50e6)
+	if n.now < n.system.tickAt {
+		return
+	}
+	n.system.tickAt = n.now + slowTick
+	if r := n.replicas[kv.SystemPartition]; r != nil && r.leading {
+		n.core.Tick(n.now, wallMillis)
+	}
+	for _, r := range n.busyReplicas() {
+		r.part.Tick()
+		r.changeTick(n)
+	}
+	n.checkTick()
+	n.report()
+	n.keepTick()
+}
+
+// Flush ends a turn: what was queued is packed and proposed, raft is asked, and everything
+// that the turn caused is returned.
+func (n *Node) Flush(now kv.Instant) *Effects {
+	n.at(now)
+	n.propose()
+	n.set.Drain()
+	n.propose() // what committed entries let go on
+	n.set.Drain()
+	n.draws.ask(n)
+	n.announce()
+	out := n.out
+	n.out = &Effects{}
+	return out
+}
+
+// Recycle takes back the slices of effects that are done with.
+func (n *Node) Recycle(e *Effects) {
+	if len(n.out.Sends)+len(n.out.Appends)+len(n.out.Applies)+len(n.out.Reads)+len(n.out.Replies) > 0 {
+		return
+	}
+	clear(e.Sends)
+	clear(e.Appends)
+	clear(e.Applies)
+	clear(e.Reads)
+	clear(e.Replies)
+	n.out.Sends, n.out.Appends, n.out.Applies, n.out.Reads, n.out.Replies = e.Sends[:0], e.Appends[:0], e.Applies[:0], e.Reads[:0], e.Replies[:0]
+}
+
+// Info is the registry entry of this node.
+func (n *Node) Info() kv.NodeInfo {
+	if i, ok := n.core.Node(n.id.Node); ok {
+		return i
+	}
+	return n.id.Info
+}
+
+// Heard is the newest timestamp the node has heard of.
+func (n *Node) Heard() kv.Timestamp { return n.system.heard }
+
+func (n *Node) hear(t kv.Timestamp) { n.system.heard = max(n.system.heard, t) }
+
+// Lease tells the simulator what a replica believes of its lease.
+func (n *Node) Lease(p kv.PartitionID) (term kv.Term, until kv.Instant, leads bool) {
+	g := n.set.Group(p)
+	if g == nil {
+		return 0, 0, false
+	}
+	return g.Term(), g.LeaseUntil(), g.Leads()
+}
+
+// Elections are the leaderships that began here since the last call.
+func (n *Node) Elections() []replication.Election { return n.set.Elections() }
+
+// announce names new nodes to the world.
+func (n *Node) announce() {
+	nodes := n.core.Nodes()
+	if len(nodes) == n.system.nodes {
+		return
+	}
+	n.system.nodes = len(nodes)
+	n.out.Nodes = nodes
+	for _, i := range nodes {
+		if !i.Replaced {
+			n.set.Connect(i.ID)
+		}
+	}
+}

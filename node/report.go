@@ -1,0 +1,185 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
+)
+
+const (
+	reportInterval   = kv.Instant(500 * time.Millisecond)
+	reportSoonest    = kv.Instant(50 * time.Millisecond)
+	completeInterval = kv.Instant(5 * time.Second)
+)
+
+func coreRequest(id RequestID) core.RequestID { return core.RequestID(id) }
+
+// reporter is what the core was told, and what is new since.
+type reporter struct {
+	to       kv.NodeID // the core's leader that was told
+	at       kv.Instant
+	complete kv.Instant
+	changed  []*replica // flagged: have news
+}
+
+// news notes that the core has to hear of a replica.
+func (n *Node) news(r *replica) {
+	if !r.news {
+		r.news = true
+		n.system.report.changed = append(n.system.report.changed, r)
+	}
+}
+
+// report tells the core what this node holds and leads: all of it now and then and to a new
+// leader of the core, what is new soon.
+func (n *Node) report() {
+	p, to := &n.system.report, n.oracle()
+	if to == 0 || n.now < p.at+reportSoonest {
+		return
+	}
+	if to != p.to || n.now >= p.complete+completeInterval {
+		if to != p.to {
+			for _, g := range n.set.Groups() {
+				n.replicas[g.Partition()].toldGeneration = 0
+			}
+		}
+		p.to, p.complete = to, n.now
+		n.sendReport(to, true)
+		return
+	}
+	if len(p.changed) > 0 || n.now >= p.at+reportInterval {
+		n.sendReport(to, false)
+	}
+}
+
+func (n *Node) sendReport(to kv.NodeID, complete bool) {
+	p := &n.system.report
+	rep := &core.Report{Complete: complete, Draining: n.system.draining, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
+	rep.Damaged = slices.Clone(n.system.damaged)
+	if complete {
+		n.keep.bytes = 0
+		for _, g := range n.set.Groups() {
+			r := n.replicas[g.Partition()]
+			n.keep.bytes += r.applied.bytes
+			n.addReport(rep, r)
+		}
+		rep.Bytes = n.keep.bytes
+		rep.Held = append(rep.Held, rep.Damaged...)
+	} else {
+		for _, r := range p.changed {
+			if n.replicas[r.group.Partition()] == r {
+				n.addReport(rep, r)
+			}
+		}
+	}
+	for _, r := range p.changed {
+		r.news = false
+	}
+	p.changed, p.at = nil, n.now
+	n.send(to, Message{Report: rep})
+}
+
+func (n *Node) addReport(rep *core.Report, r *replica) {
+	g := r.group
+	rep.Held = append(rep.Held, core.ReplicaRef{Partition: g.Partition(), Replica: g.Replica()})
+	if !r.leading {
+		return
+	}
+	l := core.LeaderReport{Partition: g.Partition(), Term: g.Term(), Applied: g.Applied(), Keys: r.applied.keys, Bytes: r.applied.bytes}
+	if d := g.Descriptor(); d.Generation != r.toldGeneration {
+		l.Descriptor = d
+		r.toldGeneration = d.Generation
+	}
+	rep.Leaders = append(rep.Leaders, l)
+}
+
+func (n *Node) reported(from kv.NodeID, rep *core.Report) {
+	if r := n.replicas[kv.SystemPartition]; r != nil && r.leading {
+		n.core.Report(from, rep)
+	}
+}
+
+// order is what the core (or a partition's leader) wants this node to do.
+func (n *Node) order(from kv.NodeID, o *core.Order) {
+	switch {
+	case o.Create != nil:
+		n.orderCreate(from, o.Create, 0)
+	case o.Join != nil:
+		n.orderCreate(from, o.Join.Descriptor, o.Join.Replica)
+	case o.Drop != nil:
+		n.orderDrop(from, o.Drop)
+	case o.ChangeReplicas != nil:
+		c := o.ChangeReplicas
+		if r := n.replicas[c.Partition]; r != nil && r.leading && r.change == nil && r.group.Descriptor().Generation <= c.Generation {
+			n.changeReplicas(r, 0, c.Add, c.Remove)
+		}
+	case o.MoveLeader != nil:
+		if r := n.replicas[o.MoveLeader.Partition]; r != nil && r.leading {
+			if to, ok := r.group.Descriptor().ReplicaOn(o.MoveLeader.To); ok {
+				r.group.Transfer(to.ID)
+			}
+		}
+	}
+}
+
+// orderCreate makes the replica that the descriptor gives this node; as a learner if one is named.
+func (n *Node) orderCreate(from kv.NodeID, d *kv.Descriptor, learner kv.ReplicaID) {
+	rep, ok := d.ReplicaOn(n.id.Node)
+	p := d.Partition
+	if !ok || learner != 0 && rep.ID != learner {
+		return
+	}
+	if r := n.replicas[p]; r != nil {
+		if r.group.Replica() == rep.ID {
+			n.send(from, Message{OrderDone: &core.OrderDone{Partition: p, Replica: rep.ID}})
+		}
+		return // an older replica must be dropped first
+	}
+	if rep.ID <= n.system.tombstones[p] || n.system.creating[p] != nil {
+		return
+	}
+	for _, g := range n.set.Groups() { // a replica is never made over another one's keys
+		if g.Partition() != kv.SystemPartition && p != kv.SystemPartition && g.Descriptor().Span.Overlaps(d.Span) {
+			return
+		}
+	}
+	n.create(&creation{desc: d, from: from, learner: learner != 0})
+}
+
+func (n *Node) orderDrop(from kv.NodeID, o *core.DropOrder) {
+	r := n.replicas[o.Partition]
+	if r != nil && r.group.Replica() == o.Replica {
+		n.destroy(r)
+		return
+	}
+	if n.system.creating[o.Partition] == nil {
+		n.send(from, Message{OrderDone: &core.OrderDone{Partition: o.Partition, Replica: o.Replica, Dropped: true}})
+	}
+}
+
+func (n *Node) orderDone(from kv.NodeID, d *core.OrderDone) {
+	if r := n.replicas[kv.SystemPartition]; r != nil && r.leading {
+		n.core.OrderDone(from, *d)
+	}
+}
+
+// faultyGroup stops a replica that was found damaged while it ran (rule 56).
+func (n *Node) faultyGroup(g *replication.Group, err error) {
+	p := g.Partition()
+	r := n.replicas[p]
+	if r == nil {
+		return
+	}
+	if r.leading {
+		n.unlead(r)
+	}
+	n.turnAway(r)
+	n.discard(g)
+	g.Close()
+	delete(n.replicas, p)
+	n.system.damaged = append(n.system.damaged, core.ReplicaRef{Partition: p, Replica: g.Replica()})
+	n.fault(p, err)
+}

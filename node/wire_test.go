@@ -1,0 +1,82 @@
+package node
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
+)
+
+func samples() []Message {
+	d := &kv.Descriptor{Partition: 7, Keyspace: 2, Span: kv.Span{Start: kv.Key{0, 0, 0, 2}, End: kv.Key{0, 0, 0, 3}}, Generation: 3, NextReplica: 4, Replicas: []kv.Replica{{ID: 1, Node: 1, Role: kv.RoleVoter}, {ID: 3, Node: 2, Role: kv.RoleLearner}}}
+	app := &raftpb.Message{
+		Type: raftpb.MsgApp.Enum(), To: new(uint64(2)), From: new(uint64(1)), Term: new(uint64(5)), Index: new(uint64(9)),
+		Entries: []*raftpb.Entry{{Index: new(uint64(10)), Term: new(uint64(5)), Data: []byte("data")}},
+	}
+	return []Message{
+		{Heartbeat: &replication.Heartbeat{Incarnation: 3, Sent: 1 << 50}},
+		{Ack: &replication.HeartbeatAck{Incarnation: 3, Epoch: 3<<32 | 1, Sent: 77}},
+		{Raft: &replication.Frame{Partition: 7, Tag: 9, Commit: 10, Message: app}},
+		{Draw: &core.Draw{Seq: 1, Count: 64}},
+		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64}},
+		{Report: &core.Report{
+			Complete: true, Draining: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
+			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3}, {Partition: 9, Term: 1}},
+		}},
+		{Order: &core.Order{Create: d}},
+		{Order: &core.Order{Join: &core.JoinOrder{Descriptor: d, Replica: 3}}},
+		{Order: &core.Order{Drop: &core.DropOrder{Partition: 7, Replica: 1}}},
+		{Order: &core.Order{ChangeReplicas: &core.ReplicaChange{Partition: 7, Generation: 3, Add: 3, Remove: 1, Reason: "node 1 is dead"}}},
+		{Order: &core.Order{MoveLeader: &core.LeaderMove{Partition: 7, To: 2, Reason: "balance"}}},
+		{OrderDone: &core.OrderDone{Partition: 7, Replica: 1, Dropped: true, Err: "x"}},
+		{Digest: &Digest{Partition: 7, Check: 1, Index: 10, Replica: 1, Sum: kv.ReplicaDigest{Hash: 1 << 63, Keys: 2, Versions: 3}}},
+	}
+}
+
+func TestWireRoundTrip(t *testing.T) {
+	for _, m := range samples() {
+		b := AppendMessage(nil, &m)
+		got, err := DecodeMessage(b)
+		if err != nil {
+			t.Fatalf("%+v: %v", m, err)
+		}
+		if m.Raft != nil {
+			if !proto.Equal(got.Raft.Message, m.Raft.Message) || got.Raft.Tag != m.Raft.Tag || got.Raft.Commit != m.Raft.Commit {
+				t.Errorf("got %+v, want %+v", got.Raft, m.Raft)
+			}
+			continue
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("got %+v, want %+v", got, m)
+		}
+	}
+}
+
+// TestWireRefusesLocalMessages: raft's messages to itself never come from another node.
+func TestWireRefusesLocalMessages(t *testing.T) {
+	m := Message{Raft: &replication.Frame{Message: &raftpb.Message{Type: raftpb.MsgHup.Enum()}}}
+	if _, err := DecodeMessage(AppendMessage(nil, &m)); kv.KindOf(err) != kv.Corruption {
+		t.Errorf("a MsgHup from another node was taken: %v", err)
+	}
+}
+
+func FuzzDecodeMessage(f *testing.F) {
+	for _, m := range samples() {
+		f.Add(AppendMessage(nil, &m))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeMessage(b)
+		if err != nil || m.Raft != nil { // protobuf has many encodings of one message
+			return
+		}
+		if again := AppendMessage(nil, &m); !bytes.Equal(again, b) && m.Report == nil && m.OrderDone == nil {
+			t.Errorf("%x decodes to %+v, which encodes to %x", b, m, again)
+		}
+	})
+}
