@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
@@ -39,6 +41,7 @@ type Config struct {
 	Core        core.Options
 	// LogKeepBytes is how much log may stand before groups that hold it back are flushed or rewritten forward.
 	LogKeepBytes int64
+	Retention    time.Duration // of old versions; 0 = RetentionDefault
 	// ReadEntry reads an old log entry back: wal.Log.Read. It is the one blocking read that the loop does, for followers that lag.
 	ReadEntry func(p wal.Position, e *wal.Entry) error
 	// EntryCacheBytes bounds the cache of the newest log entries of all groups.
@@ -60,6 +63,7 @@ type Config struct {
 //	SnapshotReceived(now, from, *Snapshot)
 //	SnapshotSent(now, partition, replica, ok)
 //	DigestDone(now, *DigestTask)
+//	Collected(now, *CollectTask)
 //	Flushed(now, []Flushed)            what an engine flush made durable
 //	DiskSlow(now, slow)                an fsync hangs (L9)
 //	Flush(now) *Effects

@@ -16,6 +16,7 @@ type keeper struct {
 	coreCommands [][]byte   // for the next entry of the system partition
 
 	at       kv.Instant // next look at the log
+	retainAt kv.Instant // next look at old versions
 	released uint64     // segments below it were released
 	newest   uint64     // segment of the newest log write
 	appended int64      // bytes handed to the log since the last flush request

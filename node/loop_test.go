@@ -245,3 +245,38 @@ func TestTrio(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkPut is the CPU of a put on three nodes together, without network and disk: 64 at
+// a time over 8 partitions.
+func BenchmarkPut(b *testing.B) {
+	w := newTrio(b)
+	w.run(4 * time.Second)
+	core, _ := w.leads(kv.SystemPartition)
+	w.tell(core, &kv.AdminRequest{CreateKeyspace: &kv.CreateKeyspace{Name: "k", Scheme: kv.SchemeHash, Partitions: 8}})
+	top := w.tell(core, &kv.AdminRequest{Topology: &kv.TopologyQuery{Keyspace: "k"}}).Response.Topology
+	value := make([]byte, 100)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; {
+		clear(w.replies)
+		for range 64 {
+			done++
+			w.nextID++
+			i := done % 8
+			p := top.Partitions[i].Descriptor.Partition
+			node, term := w.leads(p)
+			key := kv.MakeHashKey(top.Keyspaces[0].ID, uint16(i), fmt.Appendf(nil, "key%08d", done%100000))
+			w.nodes[node].Request(w.now, w.nextID, &kv.Request{Partition: p, Commit: &kv.Commit{
+				ID: txid(uint64(w.nextID)), Term: term, AsOf: w.nodes[node].Heard(), Writes: []kv.Write{{Kind: kv.WritePut, Key: key, Value: value}},
+			}})
+		}
+		for i := range w.nodes {
+			w.turn(i)
+		}
+		for w.deliver() {
+		}
+		if len(w.replies) < 64 {
+			w.run(10 * time.Millisecond)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kvd-db/kvd/core"
@@ -19,6 +21,8 @@ type replica struct {
 	leadership
 	proposals
 	applied applied   // as heard by Applied
+	garbage collecting
+	usedAt  kv.Instant // of the newest request; 0 = long ago
 	active  bool      // in the list of replicas that are ticked
 	doomed  bool      // removed from the configuration: to be destroyed once that is applied
 	inbound *Snapshot // received and not yet installed or discarded
@@ -61,10 +65,12 @@ type parkedRequest struct {
 // waitingMax bounds the requests of one replica that wait for it to be ready.
 const waitingMax = 4096
 
+// busyReplicas are those that lead and are in use.
 func (n *Node) busyReplicas() []*replica {
+	const quiet = kv.Instant(20 * time.Second) // longer than the window of seen ids
 	kept := n.keep.active[:0]
 	for _, r := range n.keep.active {
-		if r.leading && r.part != nil {
+		if r.leading && (r.change != nil || n.now-r.usedAt < quiet || r.part.Waiting() > 0) {
 			kept = append(kept, r)
 		} else {
 			r.active = false
@@ -132,6 +138,7 @@ func (n *Node) form() {
 }
 
 func (n *Node) activate(r *replica) {
+	r.usedAt = n.now
 	if !r.active {
 		r.active = true
 		n.keep.active = append(n.keep.active, r)
