@@ -124,10 +124,10 @@ func (m *Machine) planKeyspace(r *kv.CreateKeyspace) (*createKeyspace, *kv.Error
 	if err := m.state.mayCreate(r.Name, count); err != nil {
 		return nil, err
 	}
-	nodes := m.candidates()
+	nodes, live := m.candidates()
 	voters := placement.Voters(m.state.cluster.Replicas, len(nodes))
-	if voters == 0 {
-		return nil, kv.Errorf(kv.Unavailable, "no node is live and not draining: a keyspace cannot be placed")
+	if live < voters/2+1 {
+		return nil, kv.Errorf(kv.Unavailable, "%d of %d nodes are live: the partitions of keyspace %q would have no quorum; start more nodes", live, len(nodes), r.Name)
 	}
 	c := &createKeyspace{Name: r.Name, Scheme: r.Scheme, SplitAt: r.SplitAt, Placement: placement.Place(nodes, count, voters)}
 	return c, c.check()

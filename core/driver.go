@@ -151,17 +151,27 @@ func (m *Machine) silence(n kv.NodeID) time.Duration {
 	return time.Duration(m.lead.driver.listened - m.nodeState(n).heard)
 }
 
-// candidates are the nodes that may take new replicas, with their loads.
-func (m *Machine) candidates() []placement.Candidate {
+// candidates are the nodes that may take the replicas of a new keyspace, with their loads,
+// and how many of them are live. Nodes that are silent or draining come last, but they do come: a partition that
+// lacks one replica for a while is better off than one that was made with fewer.
+func (m *Machine) candidates() (all []placement.Candidate, live int) {
 	replicas := m.replicaCounts()
-	var all []placement.Candidate
 	m.state.nodes.Ascend(func(n kv.NodeInfo) bool {
-		if ns := m.nodeState(n.ID); m.liveness(n.ID) == kv.NodeLive && !ns.draining {
-			all = append(all, placement.Candidate{Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes})
+		if n.Replaced {
+			return true
 		}
+		ns := m.nodeState(n.ID)
+		isLive := m.liveness(n.ID) == kv.NodeLive
+		if isLive {
+			live++
+		}
+		all = append(all, placement.Candidate{
+			Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes,
+			Reluctant: !isLive || ns.draining,
+		})
 		return true
 	})
-	return all
+	return all, live
 }
 
 // replicaCounts is by descriptors, not by reports: what is ordered counts at once.

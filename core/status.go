@@ -96,7 +96,7 @@ func (m *Machine) nodeStatus(s *kv.Status, n kv.NodeInfo, sick *complaints) {
 	case r.Liveness != kv.NodeLive:
 		sick.say("nodes", fmt.Sprintf("node %d at %s is %v: silent for %v", n.ID, n.Address, r.Liveness, r.LastHeard.Round(100*time.Millisecond)))
 	case ns.draining:
-		sick.say("nodes", fmt.Sprintf("node %d at %s is draining, and leads %d partitions still", n.ID, n.Address, len(ns.leads)))
+		sick.say("nodes", fmt.Sprintf("node %d at %s is draining; partitions that it leads still: %d", n.ID, n.Address, len(ns.leads)))
 	}
 }
 

@@ -76,11 +76,6 @@ func (c *cursor) view() []byte {
 // bytes is view with a copy.
 func (c *cursor) bytes() []byte { return bytes.Clone(c.view()) }
 
-func (c *cursor) id() (id kv.TxID) {
-	copy(id[:], c.take(idBytes))
-	return id
-}
-
 // done is an error unless everything was read and fitted.
 func (c *cursor) done(what string) error {
 	if c.bad || len(c.b) != 0 {

@@ -49,7 +49,7 @@ func Open(opts Options) (*Engine, error) {
 	if err := fs.MkdirAll(e.staging, 0o755); err != nil {
 		return nil, wrapError("creating "+e.staging, err)
 	}
-	e.pebble = opts.pebbleOptions(e.health.listener(opts.Logger))
+	e.pebble = opts.pebbleOptions(e.health)
 	defer e.pebble.Cache.Unref() // Pebble holds its own reference
 	db, err := pebble.Open(opts.Dir, e.pebble)
 	if err != nil {
@@ -112,6 +112,9 @@ func (e *Engine) Health() error { return e.health.current() }
 
 // MemTableBytes is how much is not flushed yet.
 func (e *Engine) MemTableBytes() uint64 { return e.db.Metrics().MemTable.Size }
+
+// Flushes counts the flushes since Open: when it has changed, FlushedApplied may have too.
+func (e *Engine) Flushes() int64 { return e.health.flushes.Load() }
 
 // Metrics are numbers for people and for back-pressure.
 type Metrics struct {

@@ -3,8 +3,10 @@ package mvcc
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -18,6 +20,7 @@ type health struct {
 	failure chan struct{}            // room for one: a flush has failed
 	ended   error                    // of the flush that has just ended; Pebble calls back one at a time
 	stalls  atomic.Int64
+	flushes atomic.Int64
 }
 
 func newHealth() *health { return &health{failure: make(chan struct{}, 1)} }
@@ -49,6 +52,7 @@ func (h *health) listener(log Logger) *pebble.EventListener {
 			// A flush without output ends with an error that is none: only what is reported
 			// as a background error too has failed.
 			if h.ended = i.Err; i.Err == nil {
+				h.flushes.Add(1)
 				h.failed.Store(nil)
 				h.flush.Store(nil)
 			}
@@ -97,3 +101,23 @@ func (h *health) wait(done <-chan struct{}) error {
 		}
 	}
 }
+
+// patientFS keeps Pebble from spinning: it tries a failed flush again at once, for as long as
+// the disk is full. New files are made slowly while that lasts.
+type patientFS struct {
+	vfs.FS
+	health *health
+}
+
+const flushRetryPause = 100 * time.Millisecond
+
+// Create is called by flushes without any lock of Pebble's.
+func (fs patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if fs.health.flush.Load() != nil {
+		time.Sleep(flushRetryPause)
+	}
+	return fs.FS.Create(name, category)
+}
+
+// Unwrap is the filesystem below.
+func (fs patientFS) Unwrap() vfs.FS { return fs.FS }

@@ -77,7 +77,7 @@ const (
 )
 
 // pebbleOptions are what Pebble is opened with. The caller owns the cache in it.
-func (o *Options) pebbleOptions(events *pebble.EventListener) *pebble.Options {
+func (o *Options) pebbleOptions(h *health) *pebble.Options {
 	p := &pebble.Options{
 		Cache:                       pebble.NewCache(o.CacheBytes),
 		Comparer:                    &comparer,
@@ -90,9 +90,9 @@ func (o *Options) pebbleOptions(events *pebble.EventListener) *pebble.Options {
 		BlockPropertyCollectors:     blockProperties,
 		FlushDelayDeleteRange:       flushDeleteRangeDelay,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(2, runtime.GOMAXPROCS(0)/2) },
-		EventListener:               events,
+		EventListener:               h.listener(o.Logger),
 		Logger:                      o.Logger,
-		FS:                          o.FS,
+		FS:                          patientFS{o.FS, h},
 	}
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = dataBlockBytes
@@ -123,6 +123,7 @@ func (o *Options) pebbleOptions(events *pebble.EventListener) *pebble.Options {
 
 // makeDeterministic switches off what would let the timing of goroutines reach a result.
 func (o *Options) makeDeterministic(p *pebble.Options) {
+	p.FS = o.FS
 	p.DisableAutomaticCompactions = true
 	p.DisableTableStats = true
 	p.FlushDelayDeleteRange = 0

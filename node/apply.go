@@ -262,6 +262,10 @@ func (n *Node) applied(a *Apply) {
 	r.applied.flushed = flushed
 	n.set.Applied(r.group, a.reached.index, a.reached.term, a.done)
 	n.lead(r)
+	if a.confs != nil && r.part != nil {
+		r.part.SetDescriptor(r.group.Descriptor())
+		n.news(r)
+	}
 	if r.leading && r.part != nil {
 		r.part.Applied(a.reached.index, a.summary.gc, a.summary.horizon)
 	}

@@ -45,6 +45,7 @@ func (n *Node) changeReplicas(r *replica, id RequestID, add, remove kv.NodeID) {
 		n.endChange(id, nil) // it is so already
 		return
 	}
+	n.activate(r)
 	r.change = &replicaChange{rep: r, request: id, add: add, remove: remove, until: n.now + changeTimeout}
 	r.changeTick(n)
 }

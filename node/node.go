@@ -34,7 +34,7 @@ type system struct {
 	report     reporter
 	damaged    []core.ReplicaRef // replicas that must not run (rule 56)
 	tickAt     kv.Instant        // next slow tick
-	nodes      int               // registry entries last announced
+	announced  kv.Revision       // of the core's state, whose nodes were last announced
 	tombstones map[kv.PartitionID]kv.ReplicaID
 	creating   map[kv.PartitionID]*creation
 	halfMade   map[kv.PartitionID]*wal.View // created in the log and not in the engine
@@ -112,6 +112,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	n.checkTick()
 	n.report()
 	n.keepTick()
+	n.retain()
 }
 
 // Flush ends a turn: what was queued is packed and proposed, raft is asked, and everything
@@ -169,11 +170,11 @@ func (n *Node) Elections() []replication.Election { return n.set.Elections() }
 
 // announce names new nodes to the world.
 func (n *Node) announce() {
-	nodes := n.core.Nodes()
-	if len(nodes) == n.system.nodes {
+	if n.core.Revision() == n.system.announced {
 		return
 	}
-	n.system.nodes = len(nodes)
+	n.system.announced = n.core.Revision()
+	nodes := n.core.Nodes()
 	n.out.Nodes = nodes
 	for _, i := range nodes {
 		if !i.Replaced {

@@ -20,12 +20,12 @@ type replica struct {
 	machine *partition.Machine   // applied state; belongs to the applier while an Apply is under way
 	leadership
 	proposals
-	applied applied   // as heard by Applied
+	applied applied // as heard by Applied
 	garbage collecting
 	usedAt  kv.Instant // of the newest request; 0 = long ago
-	active  bool      // in the list of replicas that are ticked
-	doomed  bool      // removed from the configuration: to be destroyed once that is applied
-	inbound *Snapshot // received and not yet installed or discarded
+	active  bool       // in the list of replicas that are ticked
+	doomed  bool       // removed from the configuration: to be destroyed once that is applied
+	inbound *Snapshot  // received and not yet installed or discarded
 	told
 }
 

@@ -30,7 +30,9 @@ type walk struct {
 	requests RequestID
 	ids      int
 	old      kv.Timestamp // an older value of heard
-	sent     []*kv.Commit
+	// collected is the G up to which garbage was collected.
+	collected kv.Timestamp
+	sent      []*kv.Commit
 }
 
 // batch is the draws of one turn: they travel together (rule B1).
@@ -81,6 +83,9 @@ func (w *walk) newCommit() *kv.Commit {
 	}
 	if w.chance(4) {
 		q.Start = w.heard
+		if w.chance(3) {
+			q.Start = w.old
+		}
 		if w.chance(2) {
 			q.Reads = append(q.Reads, kv.ReadMark{Key: w.key()})
 		} else {
@@ -143,8 +148,8 @@ func (w *walk) startOp() {
 		w.send(w.began(&op{read: q}), &kv.Request{Read: q})
 	case 4:
 		q := &kv.Read{Keys: w.keys}
-		if w.chance(3) {
-			q.Timestamp = w.heard
+		if w.chance(2) {
+			q.Timestamp = w.old
 		}
 		w.send(w.began(&op{read: q}), &kv.Request{Read: q})
 	case 5:
@@ -296,15 +301,19 @@ func (w *walk) rare() {
 
 // retain moves time forward by more than outcomes are kept for, and H and G after it.
 func (w *walk) retain() {
-	if w.chance(4) {
-		w.oracle += kv.Timestamp(kv.OutcomeHorizon.Milliseconds()*2/3) << kv.TimestampCounterBits
+	if w.chance(2) {
+		w.oracle += kv.Timestamp(kv.OutcomeHorizon.Milliseconds()-1000) << kv.TimestampCounterBits
 		w.heard = w.draw()
 	}
 	if h := w.heard.UnixMillis() - kv.OutcomeHorizon.Milliseconds(); h > 0 {
 		w.p.ProposeHorizon(kv.MakeTimestamp(h, 0))
 		w.p.ProposeGC(kv.MakeTimestamp(h-int64(w.rng.IntN(1000)), 0))
 	}
-	if st := w.machine.State(); st.GC > 0 {
+}
+
+func (w *walk) collect() {
+	if st := w.machine.State(); st.GC > w.collected {
+		w.collected = st.GC
 		_, err := w.engine.CollectGarbage(mvcc.GCArgs{Span: w.span, Threshold: st.GC, Full: true})
 		w.must(err)
 	}
@@ -340,6 +349,7 @@ func (w *walk) step() {
 	case 14:
 		if w.applied < len(w.log) {
 			w.applyTo(w.applied + 1 + w.rng.IntN(len(w.log)-w.applied))
+			w.collect()
 		}
 	case 15:
 		if w.chance(2) {

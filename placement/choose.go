@@ -9,14 +9,15 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// Candidate is a node that may take a replica, with what it carries already. The caller
-// leaves out those that may not: dead, suspected and draining ones.
+// Candidate is a node that may take a replica, with what it carries already.
 type Candidate struct {
 	Node     kv.NodeID
 	Locality string
 	Replicas int
 	Leaders  int
 	Bytes    int64
+	// Reluctant ones are taken only if there are not enough others, whatever their domain.
+	Reluctant bool
 }
 
 // Choose picks up to n nodes for new replicas of one partition, the best first. existing are
@@ -68,9 +69,12 @@ func choose(nodes []choice, existing []kv.NodeID, n int) []kv.NodeID {
 	return chosen
 }
 
-// better compares lexicographically: a domain of its own, spread over the tiers from the
+// better compares lexicographically: willing, a domain of its own, spread over the tiers from the
 // coarsest, replicas, bytes. Ties go to the lower id, since choices are sorted by node.
 func (c *choice) better(o *choice, taken [][]string) bool {
+	if c.Reluctant != o.Reluctant {
+		return o.Reluctant
+	}
 	if d := cmp.Compare(sharing(taken, c.tiers, len(c.tiers)), sharing(taken, o.tiers, len(o.tiers))); d != 0 {
 		return d < 0
 	}
@@ -139,7 +143,7 @@ func Place(nodes []Candidate, count, voters int) [][]kv.NodeID {
 		chosen := choose(load, nil, voters)
 		first := 0
 		for i := range chosen {
-			if find(load, chosen[i]).Leaders < find(load, chosen[first]).Leaders {
+			if c, f := find(load, chosen[i]), find(load, chosen[first]); !c.Reluctant && c.Leaders < f.Leaders {
 				first = i
 			}
 		}
