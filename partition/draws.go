@@ -51,13 +51,14 @@ func (s *draws) below(ts kv.Timestamp) bool {
 	return s.queue.Len() > 0 && s.queue.At(0).heard < ts
 }
 
-// commits are the commits that wait for a draw.
-func (s *draws) commits() map[uint64]*commit {
-	m := make(map[uint64]*commit)
-	for i := range s.queue.Len() {
-		if c, ok := s.queue.At(i).drawer.(*commit); ok {
-			m[s.first+uint64(i)] = c
+// survive is the planted bug EvalSurvives: commits that wait for a draw go on in the next term.
+func (p *Partition) survive(l *leader) {
+	if p.survivors == nil {
+		p.survivors = make(map[uint64]*commit)
+	}
+	for i := range l.draws.queue.Len() {
+		if c, ok := l.draws.queue.At(i).drawer.(*commit); ok {
+			p.survivors[c.token] = c
 		}
 	}
-	return m
 }

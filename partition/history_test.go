@@ -156,7 +156,7 @@ func (h *history) checkTold(o *op, c kv.Timestamp) {
 
 // judge checks everything: each operation has a place in the order of timestamps that agrees
 // with what it saw and with real time.
-func (h *history) judge(log []logEntry) string {
+func (h *history) judge(log []logEntry) {
 	m := h.build(log)
 	for _, o := range h.ops {
 		if o.commit != nil && o.c != 0 {
@@ -164,7 +164,6 @@ func (h *history) judge(log []logEntry) string {
 		}
 	}
 	h.checkOrder(m)
-	return h.problem
 }
 
 // checkCommit executes the commit on what was there just before its timestamp.

@@ -86,7 +86,7 @@ func (p *Partition) Unlead(leader kv.NodeID, term kv.Term) {
 	}
 	p.lead = nil
 	if invariant.Mutated(invariant.EvalSurvives) {
-		p.survivors = l.draws.commits()
+		p.survive(l)
 	}
 	for t := l.tickets.oldest; t != nil; t = t.next {
 		if c, ok := t.work.(*commit); ok && p.survivors[c.token] == c {

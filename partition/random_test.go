@@ -383,7 +383,6 @@ func (w *walk) settle() {
 		case w.applied < len(w.log):
 			w.applyTo(len(w.log))
 		default:
-			w.checkEmpty()
 			return
 		}
 	}
@@ -416,7 +415,9 @@ func runWalk(t testing.TB, e *mvcc.Engine, seed uint64, steps int) (problem stri
 		w.step()
 	}
 	w.settle()
-	return w.judge(w.log)
+	w.judge(w.log)
+	w.checkEmpty()
+	return w.problem
 }
 
 const walkSteps = 600

@@ -27,6 +27,17 @@ func (g *Group) campaignAfterLapse(dead kv.NodeID) {
 	g.set.plan(g)
 }
 
+// campaignAfterOpen gives a group that just started a leader soon: in turns, as after a lapse.
+func (g *Group) campaignAfterOpen() {
+	if !g.isVoter(g.replica) {
+		return
+	}
+	p, env := g.set.params, g.set.env
+	from := max(env.Now(), g.set.clock.refuseUntil)
+	g.elect.at = from.Add(p.CampaignWait+p.CampaignRank*time.Duration(g.rank(0))) + kv.Instant(env.Rand(int64(p.CampaignJitter)+1))
+	g.set.plan(g)
+}
+
 // rank is this replica's place among the voters that are left, rotated by partition so that
 // each survivor takes its share of a dead node's leaderships.
 func (g *Group) rank(dead kv.NodeID) int {
@@ -176,6 +187,7 @@ func (s *Set) tickAwake() {
 }
 
 func (g *Group) tickLeader() {
+	busy := g.state.dirty // something of this turn has not reached raft's outputs yet
 	g.rn.Tick()
 	g.refresh()
 	g.touch()
@@ -190,7 +202,7 @@ func (g *Group) tickLeader() {
 	case g.lead.oldest != 0 && now-g.lead.oldest > kv.Instant(g.set.params.ProposalAgeMax): // L68
 		g.lead.oldest = now
 		g.HandOver()
-	case g.canSleep(bs):
+	case !busy && g.canSleep(bs):
 		g.lead.awake = false
 	}
 }

@@ -112,6 +112,7 @@ func (s *Set) Open(o OpenGroup) (*Group, error) {
 	g.refresh()
 	s.insert(g)
 	s.consider(g)
+	g.campaignAfterOpen()
 	return g, nil
 }
 
