@@ -238,7 +238,28 @@ func (c *mayhem) checkWhole(t *testing.T) {
 	if s := m.status(); len(s.Unhealthy) != 0 || s.Partitions.UnderReplicated+s.Partitions.Unavailable+s.Partitions.Unknown != 0 {
 		t.Errorf("status: %s", statusString(s))
 	}
+	c.checkVolatile(t)
 	c.checkReplay(t)
+}
+
+// checkVolatile: what the leader remembers is about what exists.
+func (c *mayhem) checkVolatile(t *testing.T) {
+	d := &c.m.lead.driver
+	led := map[kv.NodeID]int{}
+	for _, p := range sortedKeys(d.parts) {
+		if _, ok := c.m.Descriptor(p); !ok {
+			t.Errorf("partition %d is remembered, but has no record", p)
+		}
+		led[d.parts[p].leader]++
+	}
+	for _, n := range sortedKeys(d.nodes) {
+		if len(d.nodes[n].leads) != led[n] {
+			t.Errorf("node %d leads %d partitions, counted as %d", n, led[n], len(d.nodes[n].leads))
+		}
+	}
+	if len(d.operators) != 0 || len(c.m.lead.proposals) != 0 {
+		t.Errorf("%d operators and %d proposals are left", len(d.operators), len(c.m.lead.proposals))
+	}
 }
 
 // checkReplay applies the whole log elsewhere and loads the keys: all the same.

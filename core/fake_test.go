@@ -16,24 +16,38 @@ import (
 // the leaders of partitions. Its nodes are obedient, so that what is tested is what the
 // core asks of them.
 type fakeCluster struct {
-	t       testing.TB
-	m       *Machine
-	opts    Options
-	keys    map[string]string // the engine's system keys
-	queue   [][]byte          // proposed, not committed
-	entries []fakeEntry
-	now     kv.Instant
-	wall    int64
+	t     testing.TB
+	m     *Machine
+	opts  Options
+	now   kv.Instant
+	wall  int64
+	nodes map[kv.NodeID]*fakeNode
+	parts map[kv.PartitionID]*fakePart
+	fakeLog
+	fakeNet
+	fakeClient
+}
+
+// fakeLog is the log of the system partition and what was applied of it.
+type fakeLog struct {
 	term    kv.Term
-	nodes   map[kv.NodeID]*fakeNode
-	parts   map[kv.PartitionID]*fakePart
-	orders  []fakeOrder // under way to nodes
+	queue   [][]byte // proposed, not committed
+	entries []fakeEntry
+	keys    map[string]string // the engine's system keys
+}
+
+// fakeNet carries orders to nodes.
+type fakeNet struct {
+	orders []fakeOrder // under way
+	sent   int
+	lossy  int // every so many orders one is lost; 0 = none
+}
+
+// fakeClient hears the machine's answers.
+type fakeClient struct {
 	trace   []string
-	grants  []Grant
 	replies map[RequestID]fakeReply
 	nextID  RequestID
-	// lossy drops every nth order, if not 0.
-	lossy, sent int
 }
 
 type fakeEntry struct {
@@ -67,9 +81,10 @@ type fakeReply struct {
 
 func newFakeCluster(t testing.TB, opts Options) *fakeCluster {
 	f := &fakeCluster{
-		t: t, opts: opts, keys: map[string]string{}, nodes: map[kv.NodeID]*fakeNode{}, parts: map[kv.PartitionID]*fakePart{},
-		replies: map[RequestID]fakeReply{}, now: kv.Instant(time.Hour), wall: 1_700_000_000_000,
+		t: t, opts: opts, nodes: map[kv.NodeID]*fakeNode{}, parts: map[kv.PartitionID]*fakePart{},
+		now: kv.Instant(time.Hour), wall: 1_700_000_000_000,
 	}
+	f.keys, f.replies = map[string]string{}, map[RequestID]fakeReply{}
 	f.m = New(opts, f)
 	return f
 }
@@ -94,7 +109,6 @@ func (f *fakeCluster) Order(to kv.NodeID, o Order) {
 
 func (f *fakeCluster) Grant(to kv.NodeID, g Grant) {
 	f.say("grant to %d: seq=%d first=%d+%d count=%d", to, g.Seq, g.First.UnixMillis()-1_700_000_000_000, g.First.Counter(), g.Count)
-	f.grants = append(f.grants, g)
 }
 
 func (f *fakeCluster) Reply(id RequestID, resp *kv.AdminResponse, err *kv.Error) {

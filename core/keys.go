@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -55,9 +56,10 @@ func appendKeyspaceRecord(b []byte, k keyspaceRecord) []byte {
 	return kv.AppendKeyspace(b, k.Keyspace)
 }
 
-// Load rebuilds the applied state from the engine's system keys, in any order. The machine
-// must be new.
+// Load replaces the applied state by what the engine's system keys say, in any order: at
+// start, and after a snapshot was installed. The machine must not be leading. After an error it has the state from before.
 func (m *Machine) Load(kvs func(yield func(key string, value []byte) bool)) error {
+	invariant.Check(m.lead == nil, "the state of a leading core is not replaced")
 	s := newState()
 	var failed error
 	kvs(func(key string, value []byte) bool {

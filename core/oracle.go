@@ -127,7 +127,7 @@ func (o *oracle) draw(count uint32) (first kv.Timestamp, ok bool) {
 	if first+n > o.limit {
 		return 0, false
 	}
-	invariant.Check(first > o.last, "timestamp %v was granted before", first)
+	invariant.Check(first > o.last, "no timestamp is granted twice")
 	o.last = first + n - 1
 	return first, true
 }

@@ -70,7 +70,7 @@ func (p *planner) bestMoveFrom(from *Node) (best *Partition, to *Node) {
 		if heir == nil || from.Leaders-heir.Leaders < leadersDifferMin || to != nil && heir.Leaders >= to.Leaders {
 			continue
 		}
-		if h := p.health(part); h.healthy(part.Want) {
+		if p.healthy(part) {
 			best, to = part, heir
 		}
 	}

@@ -28,28 +28,39 @@ func Choose(nodes []Candidate, existing []kv.NodeID, n int) []kv.NodeID {
 	return choose(choices(nodes), existing, n)
 }
 
-// choice is a candidate with its tiers cut.
+// choice is a candidate with its place: place[i] numbers the first i+1 tiers of its locality, so
+// that two choices of one list agree on them if the numbers are equal.
 type choice struct {
 	Candidate
-	tiers []string
+	place []int
 }
 
 // choices are sorted by node.
 func choices(nodes []Candidate) []choice {
 	all := make([]choice, 0, len(nodes))
+	numbers := map[string]int{}
 	for _, c := range nodes {
-		all = append(all, choice{Candidate: c, tiers: tiers(c)})
+		x := choice{Candidate: c}
+		prefix := ""
+		for _, t := range tiers(c) {
+			prefix += "," + t
+			if _, known := numbers[prefix]; !known {
+				numbers[prefix] = len(numbers)
+			}
+			x.place = append(x.place, numbers[prefix])
+		}
+		all = append(all, x)
 	}
 	slices.SortFunc(all, func(a, b choice) int { return cmp.Compare(a.Node, b.Node) })
 	return all
 }
 
 func choose(nodes []choice, existing []kv.NodeID, n int) []kv.NodeID {
-	var taken [][]string
-	var free []*choice
+	var taken [][]int
+	free := make([]*choice, 0, len(nodes))
 	for i := range nodes {
 		if slices.Contains(existing, nodes[i].Node) {
-			taken = append(taken, nodes[i].tiers)
+			taken = append(taken, nodes[i].place)
 		} else {
 			free = append(free, &nodes[i])
 		}
@@ -63,7 +74,7 @@ func choose(nodes []choice, existing []kv.NodeID, n int) []kv.NodeID {
 			}
 		}
 		chosen = append(chosen, free[best].Node)
-		taken = append(taken, free[best].tiers)
+		taken = append(taken, free[best].place)
 		free = slices.Delete(free, best, best+1)
 	}
 	return chosen
@@ -71,27 +82,27 @@ func choose(nodes []choice, existing []kv.NodeID, n int) []kv.NodeID {
 
 // better compares lexicographically: willing, a domain of its own, spread over the tiers from the
 // coarsest, replicas, bytes. Ties go to the lower id, since choices are sorted by node.
-func (c *choice) better(o *choice, taken [][]string) bool {
+func (c *choice) better(o *choice, taken [][]int) bool {
 	if c.Reluctant != o.Reluctant {
 		return o.Reluctant
 	}
-	if d := cmp.Compare(sharing(taken, c.tiers, len(c.tiers)), sharing(taken, o.tiers, len(o.tiers))); d != 0 {
+	if d := sharing(taken, c.place, len(c.place)) - sharing(taken, o.place, len(o.place)); d != 0 {
 		return d < 0
 	}
-	for depth := 1; depth <= max(len(c.tiers), len(o.tiers)); depth++ {
-		if d := cmp.Compare(sharing(taken, c.tiers, depth), sharing(taken, o.tiers, depth)); d != 0 {
+	for depth := 1; len(taken) > 0 && depth < max(len(c.place), len(o.place)); depth++ {
+		if d := sharing(taken, c.place, depth) - sharing(taken, o.place, depth); d != 0 {
 			return d < 0
 		}
 	}
 	return cmp.Or(cmp.Compare(c.Replicas, o.Replicas), cmp.Compare(c.Bytes, o.Bytes)) < 0
 }
 
-// sharing counts the taken places that agree with t on its first depth tiers.
-func sharing(taken [][]string, t []string, depth int) int {
-	depth = min(depth, len(t))
+// sharing counts the taken places that agree with this one on its first depth tiers.
+func sharing(taken [][]int, place []int, depth int) int {
+	depth = min(depth, len(place))
 	n := 0
 	for _, o := range taken {
-		if len(o) >= depth && slices.Equal(o[:depth], t[:depth]) {
+		if len(o) >= depth && o[depth-1] == place[depth-1] {
 			n++
 		}
 	}

@@ -96,9 +96,11 @@ type planner struct {
 func newPlanner(v *View) *planner {
 	p := &planner{view: v, nodes: slices.Clone(v.Nodes), touched: map[kv.PartitionID]bool{}}
 	slices.SortFunc(p.nodes, func(a, b Node) int { return cmp.Compare(a.Node, b.Node) })
+	candidates := make([]Candidate, 0, len(p.nodes))
 	for i := range p.nodes {
-		p.choices = append(p.choices, choice{Candidate: p.nodes[i].Candidate, tiers: tiers(p.nodes[i].Candidate)})
+		candidates = append(candidates, p.nodes[i].Candidate)
 	}
+	p.choices = choices(candidates)
 	for i := range v.Partitions {
 		if part := &v.Partitions[i]; part.Leader != 0 && !part.Busy {
 			p.parts = append(p.parts, part)
@@ -155,8 +157,17 @@ func (h *health) voters() int { return len(h.sound) + len(h.waiting) + len(h.los
 // present counts the voters that count towards the wanted number.
 func (h *health) present() int { return len(h.sound) + len(h.waiting) }
 
-func (h *health) healthy(want int) bool {
-	return len(h.sound) == h.voters() && len(h.learners) == 0 && len(h.sound) == want
+// healthy: as many voters as wanted, all sound, and no learner.
+func (p *planner) healthy(part *Partition) bool {
+	if len(part.Descriptor.Replicas) != part.Want {
+		return false
+	}
+	for _, r := range part.Descriptor.Replicas {
+		if r.Role != kv.RoleVoter || p.isLost(part, r) || p.node(r.Node).Liveness != kv.NodeLive {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *planner) health(part *Partition) health {
@@ -189,9 +200,13 @@ func (p *planner) repair() {
 		health health
 		spare  int // sound voters above the quorum: the fewer the sooner
 	}
+	if p.view.RepairsMax <= 0 {
+		return
+	}
 	var patients []patient
 	for _, part := range p.parts {
-		if h := p.health(part); !h.healthy(part.Want) {
+		if !p.healthy(part) {
+			h := p.health(part)
 			patients = append(patients, patient{part, h, len(h.sound) - (h.voters()/2 + 1)})
 		}
 	}
@@ -305,13 +320,13 @@ func (p *planner) shrinkStep(part *Partition, h *health) (Operator, bool) {
 // and load come after that.
 func (p *planner) crowding(voters []kv.Replica, i int) []int {
 	self, _ := p.index(voters[i].Node)
-	var others [][]string
+	var others [][]int
 	for j, r := range voters {
 		if k, ok := p.index(r.Node); ok && j != i {
-			others = append(others, p.choices[k].tiers)
+			others = append(others, p.choices[k].place)
 		}
 	}
-	own := p.choices[self].tiers
+	own := p.choices[self].place
 	score := []int{sharing(others, own, len(own))}
 	for depth := 1; depth < len(own); depth++ {
 		score = append(score, sharing(others, own, depth))
