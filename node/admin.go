@@ -25,7 +25,7 @@ func (n *Node) admin(id RequestID, req *kv.AdminRequest) {
 		n.withLeader(id, req, req.Check.Partition, n.check)
 	case req.ChangeReplicas != nil:
 		n.withLeader(id, req, req.ChangeReplicas.Partition, func(r *replica, id RequestID, req *kv.AdminRequest) {
-			n.changeReplicas(r, id, req.ChangeReplicas.Add, req.ChangeReplicas.Remove)
+			n.changeReplicas(r, changeAsker{request: id}, req.ChangeReplicas.Add, req.ChangeReplicas.Remove)
 		})
 	case req.Topology != nil && req.Topology.Local && n.replicas[kv.SystemPartition] != nil:
 		n.adminReply(id, &kv.AdminResponse{Topology: n.core.Topology(req.Topology.Keyspace)}, nil)

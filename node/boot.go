@@ -2,9 +2,9 @@ package node
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
-	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
@@ -154,7 +154,22 @@ func agree(v *wal.View, s *mvcc.ReplicaState) error {
 
 // damage reports a replica that is not opened.
 func (n *Node) damage(s *mvcc.ReplicaState, err error) {
-	p := s.Descriptor.Partition
-	n.system.damaged = append(n.system.damaged, core.ReplicaRef{Partition: p, Replica: s.Replica})
-	n.fault(p, kv.Errorf(kv.KindOf(err), "replica %d is damaged and stays stopped; it is replaced from its peers, or, if it is the only one, restored by hand: %v", s.Replica, err))
+	n.system.damaged = append(n.system.damaged, s)
+	n.fault(s.Descriptor.Partition, kv.Errorf(kv.KindOf(err), "replica %d is damaged and stays stopped; it is replaced from its peers, or, if it is the only one, restored by hand: %v", s.Replica, err))
+}
+
+// damagedReplica is the damaged replica of a partition that the node holds, nil if there is none.
+func (n *Node) damagedReplica(p kv.PartitionID) *mvcc.ReplicaState {
+	for _, s := range n.system.damaged {
+		if s.Descriptor.Partition == p {
+			return s
+		}
+	}
+	return nil
+}
+
+// buryDamaged makes room for a new replica in place of a damaged one.
+func (n *Node) buryDamaged(s *mvcc.ReplicaState) {
+	n.system.damaged = slices.DeleteFunc(n.system.damaged, func(d *mvcc.ReplicaState) bool { return d == s })
+	n.bury(s)
 }

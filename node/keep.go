@@ -4,16 +4,17 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/wal"
 )
 
 // keeper holds the lists of replicas that something is due for, and what is known of the
 // log's use.
 type keeper struct {
-	proposing    []*replica // have commands for the next entry
-	active       []*replica // lead a partition that is in use: ticked
-	doomed       []*replica // being destroyed
-	coreCommands [][]byte   // for the next entry of the system partition
+	proposing    []*replica           // have commands for the next entry
+	active       []*replica           // lead a partition that is in use: ticked
+	doomed       []*mvcc.ReplicaState // being destroyed
+	coreCommands [][]byte             // for the next entry of the system partition
 
 	at       kv.Instant // next look at the log
 	retainAt kv.Instant // next look at old versions

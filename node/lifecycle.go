@@ -155,24 +155,27 @@ func (n *Node) destroy(r *replica) {
 	n.discard(r.group)
 	r.group.Close()
 	delete(n.replicas, p)
-	n.system.tombstones[p] = r.group.Replica()
-	n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkTombstone, Replica: r.group.Replica()}, nil))
-	n.keep.doomed = append(n.keep.doomed, r)
+	n.bury(&mvcc.ReplicaState{Replica: r.group.Replica(), Descriptor: *r.group.Descriptor().Clone()})
+}
+
+// bury writes the tombstone of a replica; its data go once that is durable.
+func (n *Node) bury(s *mvcc.ReplicaState) {
+	p := s.Descriptor.Partition
+	n.system.tombstones[p] = max(n.system.tombstones[p], s.Replica)
+	n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkTombstone, Replica: s.Replica}, nil))
+	n.keep.doomed = append(n.keep.doomed, s)
 }
 
 // buried goes on when the tombstone is durable.
 func (n *Node) buried(a *replication.Append) {
-	p := a.Partition()
-	i := slices.IndexFunc(n.keep.doomed, func(r *replica) bool {
-		return r.group.Partition() == p && r.group.Replica() == a.Log.Mark.Replica
+	i := slices.IndexFunc(n.keep.doomed, func(s *mvcc.ReplicaState) bool {
+		return s.Descriptor.Partition == a.Partition() && s.Replica == a.Log.Mark.Replica
 	})
 	if i < 0 {
 		return
 	}
-	r := n.keep.doomed[i]
+	n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, state: n.keep.doomed[i]})
 	n.keep.doomed = slices.Delete(n.keep.doomed, i, i+1)
-	st := &mvcc.ReplicaState{Replica: r.group.Replica(), Descriptor: *r.group.Descriptor().Clone()}
-	n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, rep: r, state: st})
 }
 
 func (n *Node) destroyed(a *Apply) {

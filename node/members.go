@@ -15,12 +15,18 @@ import (
 //
 // Each step looks at what is in force, so that a new leader can begin anywhere.
 type replicaChange struct {
-	rep     *replica
-	request RequestID // an admin request that waits for the end; 0 = the core's order
-	add     kv.NodeID
-	remove  kv.NodeID
-	joinAt  kv.Instant // when the order to make the replica is sent again
-	until   kv.Instant
+	rep    *replica
+	asker  changeAsker
+	add    kv.NodeID
+	remove kv.NodeID
+	joinAt kv.Instant // when the order to make the replica is sent again
+	until  kv.Instant
+}
+
+// changeAsker is who wants to hear how a change ended: an administrator, or the core.
+type changeAsker struct {
+	request RequestID // 0 = the core
+	node    kv.NodeID // that leads the core
 }
 
 const (
@@ -30,23 +36,23 @@ const (
 )
 
 // changeReplicas begins a change; one at a time.
-func (n *Node) changeReplicas(r *replica, id RequestID, add, remove kv.NodeID) {
+func (n *Node) changeReplicas(r *replica, by changeAsker, add, remove kv.NodeID) {
 	d := r.group.Descriptor()
 	_, has := d.ReplicaOn(add)
 	_, had := d.ReplicaOn(remove)
 	switch {
 	case r.change != nil:
-		n.endChange(id, kv.Errorf(kv.Unavailable, "partition %d is changing its replicas already: wait for it to end", d.Partition))
+		n.endChange(d.Partition, by, kv.Errorf(kv.Unavailable, "partition %d is changing its replicas already: wait for it to end", d.Partition))
 		return
 	case add == 0 && remove == 0 || add == remove:
-		n.endChange(id, kv.Errorf(kv.Invalid, "a change of replicas names a node to add, one to remove, or both, and not the same"))
+		n.endChange(d.Partition, by, kv.Errorf(kv.Invalid, "a change of replicas names a node to add, one to remove, or both, and not the same"))
 		return
 	case remove != 0 && !had && !has && add == 0, add != 0 && has && remove == 0 && roleOn(d, add) == kv.RoleVoter:
-		n.endChange(id, nil) // it is so already
+		n.endChange(d.Partition, by, nil) // it is so already
 		return
 	}
 	n.activate(r)
-	r.change = &replicaChange{rep: r, request: id, add: add, remove: remove, until: n.now + changeTimeout}
+	r.change = &replicaChange{rep: r, asker: by, add: add, remove: remove, until: n.now + changeTimeout}
 	r.changeTick(n)
 }
 
@@ -55,20 +61,21 @@ func roleOn(d *kv.Descriptor, node kv.NodeID) kv.Role {
 	return r.Role
 }
 
-func (n *Node) endChange(id RequestID, err *kv.Error) {
-	if id == 0 {
-		return
+func (n *Node) endChange(p kv.PartitionID, by changeAsker, err *kv.Error) {
+	switch {
+	case by.request == 0 && err != nil: // success is seen in the reports
+		n.send(by.node, Message{OrderDone: &core.OrderDone{Partition: p, Err: err.Message}})
+	case by.request == 0:
+	case err != nil:
+		n.adminReply(by.request, nil, err)
+	default:
+		n.adminReply(by.request, &kv.AdminResponse{}, nil)
 	}
-	if err != nil {
-		n.adminReply(id, nil, err)
-		return
-	}
-	n.adminReply(id, &kv.AdminResponse{}, nil)
 }
 
 func (c *replicaChange) abandon(n *Node) {
 	if c != nil {
-		n.endChange(c.request, n.notLeader(c.rep.group))
+		n.endChange(c.rep.group.Partition(), c.asker, n.notLeader(c.rep.group))
 	}
 }
 
@@ -80,7 +87,7 @@ func (r *replica) changeTick(n *Node) {
 	}
 	if n.now > c.until {
 		r.change = nil
-		n.endChange(c.request, kv.Errorf(kv.Timeout, "partition %d: the new replica on node %d did not catch up in %s", r.group.Partition(), c.add, time.Duration(changeTimeout)))
+		n.endChange(r.group.Partition(), c.asker, kv.Errorf(kv.Timeout, "partition %d: the new replica on node %d did not catch up in %s", r.group.Partition(), c.add, time.Duration(changeTimeout)))
 		return
 	}
 	d := r.group.Descriptor()
@@ -96,7 +103,7 @@ func (r *replica) changeTick(n *Node) {
 		c.swap(d, 0, removed)
 	default:
 		r.change = nil
-		n.endChange(c.request, nil)
+		n.endChange(r.group.Partition(), c.asker, nil)
 		n.news(r)
 	}
 }

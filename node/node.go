@@ -2,10 +2,10 @@ package node
 
 import (
 	"math/rand/v2"
-	"slices"
 
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
@@ -32,9 +32,9 @@ type system struct {
 	leader     kv.NodeID    // of the core, as last heard by a node that holds no replica of it
 	wallMillis int64        // of the last tick
 	report     reporter
-	damaged    []core.ReplicaRef // replicas that must not run (rule 56)
-	tickAt     kv.Instant        // next slow tick
-	announced  kv.Revision       // of the core's state, whose nodes were last announced
+	damaged    []*mvcc.ReplicaState // replicas that must not run (rule 56)
+	tickAt     kv.Instant           // next slow tick
+	announced  kv.Revision          // of the core's state, whose nodes were last announced
 	tombstones map[kv.PartitionID]kv.ReplicaID
 	creating   map[kv.PartitionID]*creation
 	halfMade   map[kv.PartitionID]*wal.View // created in the log and not in the engine
@@ -81,8 +81,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 
 // has reports whether the node has, had or is getting a replica of a partition.
 func (n *Node) has(p kv.PartitionID) bool {
-	damaged := slices.ContainsFunc(n.system.damaged, func(r core.ReplicaRef) bool { return r.Partition == p })
-	return n.replicas[p] != nil || n.system.resetting[p] != nil || n.system.tombstones[p] != 0 || damaged
+	return n.replicas[p] != nil || n.system.resetting[p] != nil || n.system.tombstones[p] != 0 || n.damagedReplica(p) != nil
 }
 
 // at begins an event: the clock moves and promises lapse before anything is looked at (L4).

@@ -114,6 +114,7 @@ func (n *Node) lead(r *replica) {
 	} else {
 		r.part.Lead(r.term, r.group.Descriptor(), r.applied.gc, r.applied.horizon)
 		n.activate(r)
+		n.draws.waiting = append(n.draws.waiting, draw{}) // to know the time of now
 	}
 	waiting := r.waiting
 	r.waiting = nil

@@ -1,11 +1,11 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/replication"
 )
 
@@ -20,6 +20,7 @@ func coreRequest(id RequestID) core.RequestID { return core.RequestID(id) }
 // reporter is what the core was told, and what is new since.
 type reporter struct {
 	to       kv.NodeID // the core's leader that was told
+	term     kv.Term   // of the core, as far as it is known here
 	at       kv.Instant
 	complete kv.Instant
 	changed  []*replica // flagged: have news
@@ -40,13 +41,8 @@ func (n *Node) report() {
 	if to == 0 || n.now < p.at+reportSoonest {
 		return
 	}
-	if to != p.to || n.now >= p.complete+completeInterval {
-		if to != p.to {
-			for _, g := range n.set.Groups() {
-				n.replicas[g.Partition()].toldGeneration = 0
-			}
-		}
-		p.to, p.complete = to, n.now
+	if term := n.coreTerm(); to != p.to || term != p.term || n.now >= p.complete+completeInterval {
+		p.to, p.term, p.complete = to, term, n.now
 		n.sendReport(to, true)
 		return
 	}
@@ -55,15 +51,26 @@ func (n *Node) report() {
 	}
 }
 
+// coreTerm is the term of the core, 0 on a node that holds no replica of it.
+func (n *Node) coreTerm() kv.Term {
+	if g := n.set.Group(kv.SystemPartition); g != nil {
+		return g.Term()
+	}
+	return 0
+}
+
 func (n *Node) sendReport(to kv.NodeID, complete bool) {
 	p := &n.system.report
 	rep := &core.Report{Complete: complete, Draining: n.system.draining, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
-	rep.Damaged = slices.Clone(n.system.damaged)
+	for _, s := range n.system.damaged {
+		rep.Damaged = append(rep.Damaged, core.ReplicaRef{Partition: s.Descriptor.Partition, Replica: s.Replica})
+	}
 	if complete {
 		n.keep.bytes = 0
 		for _, g := range n.set.Groups() {
 			r := n.replicas[g.Partition()]
 			n.keep.bytes += r.applied.bytes
+			r.toldGeneration = 0 // what was told before may not have been kept
 			n.addReport(rep, r)
 		}
 		rep.Bytes = n.keep.bytes
@@ -114,12 +121,12 @@ func (n *Node) order(from kv.NodeID, o *core.Order) {
 	case o.ChangeReplicas != nil:
 		c := o.ChangeReplicas
 		if r := n.replicas[c.Partition]; r != nil && r.leading && r.change == nil && r.group.Descriptor().Generation <= c.Generation {
-			n.changeReplicas(r, 0, c.Add, c.Remove)
+			n.changeReplicas(r, changeAsker{node: from}, c.Add, c.Remove)
 		}
 	case o.MoveLeader != nil:
 		if r := n.replicas[o.MoveLeader.Partition]; r != nil && r.leading {
-			if to, ok := r.group.Descriptor().ReplicaOn(o.MoveLeader.To); ok {
-				r.group.Transfer(to.ID)
+			if to, ok := r.group.Descriptor().ReplicaOn(o.MoveLeader.To); !ok || !r.group.Transfer(to.ID) {
+				n.send(from, Message{OrderDone: &core.OrderDone{Partition: o.MoveLeader.Partition, Err: "the node has no voter of the partition"}})
 			}
 		}
 	}
@@ -138,7 +145,7 @@ func (n *Node) orderCreate(from kv.NodeID, d *kv.Descriptor, learner kv.ReplicaI
 		}
 		return // an older replica must be dropped first
 	}
-	if rep.ID <= n.system.tombstones[p] || n.system.creating[p] != nil {
+	if rep.ID <= n.system.tombstones[p] || n.system.creating[p] != nil || n.system.resetting[p] != nil || n.damagedReplica(p) != nil {
 		return
 	}
 	for _, g := range n.set.Groups() { // a replica is never made over another one's keys
@@ -153,6 +160,10 @@ func (n *Node) orderDrop(from kv.NodeID, o *core.DropOrder) {
 	r := n.replicas[o.Partition]
 	if r != nil && r.group.Replica() == o.Replica {
 		n.destroy(r)
+		return
+	}
+	if s := n.damagedReplica(o.Partition); s != nil && s.Replica == o.Replica {
+		n.buryDamaged(s)
 		return
 	}
 	if n.system.creating[o.Partition] == nil {
@@ -180,6 +191,5 @@ func (n *Node) faultyGroup(g *replication.Group, err error) {
 	n.discard(g)
 	g.Close()
 	delete(n.replicas, p)
-	n.system.damaged = append(n.system.damaged, core.ReplicaRef{Partition: p, Replica: g.Replica()})
-	n.fault(p, err)
+	n.damage(&mvcc.ReplicaState{Replica: g.Replica(), Descriptor: *g.Descriptor().Clone()}, err)
 }
