@@ -134,19 +134,22 @@ func (a *SnapshotArgs) sections() []section {
 	var out []section
 	if a.SystemPrefix != "" {
 		lo, hi := systemBounds(a.SystemPrefix)
-		out = append(out, section{kind: kindSystem, lo: lo, hi: hi})
-	}
-	if a.Span.IsEmpty() {
-		return out
+		out = append(out, newSection(kindSystem, lo, hi))
 	}
 	for _, kind := range [...]byte{kindData, kindLock, kindRecord} {
 		lo, hi := spanBounds(kind, a.Span)
-		out = append(out, section{kind: kind, lo: lo, hi: hi})
+		out = append(out, newSection(kind, lo, hi))
 	}
 	return out
 }
 
+// section is a range of engine keys of one kind.
 type section struct {
-	kind   byte
-	lo, hi []byte
+	kind     byte
+	lo, hi   []byte // what a snapshot holds
+	from, to []byte // what it replaces: as much, or more
+}
+
+func newSection(kind byte, lo, hi []byte) section {
+	return section{kind: kind, lo: lo, hi: hi, from: lo, to: hi}
 }

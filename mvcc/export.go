@@ -23,6 +23,9 @@ type SnapshotSource struct {
 
 // NewSnapshotSource takes the copy. Its state, without replica id, is part of it.
 func (e *Engine) NewSnapshotSource(a SnapshotArgs) (*SnapshotSource, error) {
+	if a.Span.IsEmpty() {
+		return nil, kv.Errorf(kv.Internal, "a copy of partition %d with an empty span is asked for: report this", a.Partition)
+	}
 	r, err := e.NewReader()
 	if err != nil {
 		return nil, err

@@ -21,12 +21,39 @@ type SnapshotSink struct {
 	totals snapshotTotals
 	last   []byte // the last engine key
 	ended  bool
+	excise pebble.KeyRange // data removed on Ingest
 }
 
 // NewSnapshotSink begins to take in a copy; chunks of another partition, span or prefix
 // are refused.
-func (e *Engine) NewSnapshotSink(a SnapshotArgs) *SnapshotSink {
-	return &SnapshotSink{e: e, args: a, tables: tables{e: e, id: e.receivers.Add(1), sections: a.sections(), bytesMax: tableBytesMax}}
+func (e *Engine) NewSnapshotSink(a SnapshotArgs) (*SnapshotSink, error) {
+	if a.Span.IsEmpty() {
+		return nil, kv.Errorf(kv.Internal, "a snapshot of partition %d with an empty span is due: report this", a.Partition)
+	}
+	lo, hi := spanBounds(kindData, a.Span)
+	return &SnapshotSink{
+		e: e, args: a, excise: pebble.KeyRange{Start: lo, End: hi},
+		tables: tables{e: e, id: e.receivers.Add(1), sections: a.sections(), bytesMax: tableBytesMax},
+	}, nil
+}
+
+// Replaces widens what Ingest removes to the span of the replica that the copy replaces: an old
+// one that has missed splits holds more than its successor. It comes before the first chunk.
+func (s *SnapshotSink) Replaces(old kv.Span) {
+	for i := range s.tables.sections {
+		if t := &s.tables.sections[i]; t.kind != kindSystem && !old.IsEmpty() {
+			from, to := spanBounds(t.kind, old)
+			if compareKeys(from, t.from) < 0 {
+				t.from = from
+			}
+			if compareKeys(to, t.to) > 0 {
+				t.to = to
+			}
+			if t.kind == kindData {
+				s.excise = pebble.KeyRange{Start: t.from, End: t.to}
+			}
+		}
+	}
 }
 
 // Add takes the next chunk, and reports whether it was the last.
@@ -105,8 +132,8 @@ func (s *SnapshotSink) end(body []byte) error {
 // State is the state of the copied replica, without replica id: valid after the first chunk.
 func (s *SnapshotSink) State() ReplicaState { return s.state }
 
-// Ingest replaces everything that the store holds of the span, and the state of the replica, by
-// the copy and the given state: in one atomic step, durable when it returns (rule
+// Ingest replaces everything that the store holds of the span (see Replaces), and the state of
+// the replica, by the copy and the given state: in one atomic step, durable when it returns (rule
 // 50). The sink must have seen its last chunk.
 func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if !s.ended {
@@ -122,16 +149,7 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if err := s.tables.finish(state); err != nil {
 		return err
 	}
-	excise := pebble.KeyRange{}
-	if lo, hi := spanBounds(kindData, s.args.Span); !s.args.Span.IsEmpty() {
-		excise = pebble.KeyRange{Start: lo, End: hi}
-	}
-	var err error
-	if excise.Valid() {
-		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, excise)
-	} else {
-		err = s.e.db.Ingest(context.Background(), s.tables.paths)
-	}
+	_, err := s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 	if err != nil {
 		return wrapError("taking in a snapshot", err)
 	}
@@ -144,7 +162,10 @@ func (s *SnapshotSink) Close() { s.tables.remove() }
 
 // IngestSnapshot takes in a copy that is all there: see SnapshotSink.Ingest.
 func (e *Engine) IngestSnapshot(a SnapshotArgs, chunks [][]byte, state *ReplicaState) error {
-	s := e.NewSnapshotSink(a)
+	s, err := e.NewSnapshotSink(a)
+	if err != nil {
+		return err
+	}
 	defer s.Close()
 	for _, c := range chunks {
 		if _, err := s.Add(c); err != nil {

@@ -262,7 +262,8 @@ func (r *run) copy(p kv.PartitionID) {
 		r.check(r.e.Flush())
 	}
 	state.Replica = 77
-	sink := r.e.NewSnapshotSink(a)
+	sink, err := r.e.NewSnapshotSink(a)
+	r.check(err)
 	sink.tables.bytesMax = 1 + r.rng.IntN(200)
 	for i, c := range chunks {
 		done, err := sink.Add(c)

@@ -40,9 +40,9 @@ var optionSets = []struct {
 }
 
 func TestMetamorphic(t *testing.T) {
-	seeds, steps := 6, 600
+	seeds, steps := 3, 500
 	if testing.Short() {
-		seeds, steps = 2, 300
+		seeds, steps = 1, 300
 	}
 	for _, o := range optionSets {
 		t.Run(o.name, func(t *testing.T) {

@@ -139,8 +139,9 @@ func TestSnapshotWithForeignEntriesIsRefused(t *testing.T) {
 		c := beginChunk(nil, chunkEntries, 2, 1)
 		c = appendBytes(appendBytes(c, entry[0]), entry[1])
 		c, _ = sealChunk(c)
-		sink := e.NewSnapshotSink(a)
-		_, err := sink.Add(good[0])
+		sink, err := e.NewSnapshotSink(a)
+		must(t, err)
+		_, err = sink.Add(good[0])
 		must(t, err)
 		if _, err := sink.Add(c); kv.KindOf(err) != kv.Corruption {
 			t.Errorf("%s: %v", name, err)
@@ -149,12 +150,43 @@ func TestSnapshotWithForeignEntriesIsRefused(t *testing.T) {
 	}
 }
 
+// TestCopyReplacesAnOldWiderReplica: the old replica has missed a split.
+func TestCopyReplacesAnOldWiderReplica(t *testing.T) {
+	e, wide := snapshotStore(t)
+	defer e.Close()
+	from, a := snapshotStore(t)
+	defer from.Close()
+	a.Span.End = kv.MakeKey(2, []byte("15"))
+	chunks, s := export(t, from, a)
+	b := e.NewBatch()
+	must(t, b.PutLock(&Lock{Key: kv.MakeKey(2, []byte("7")), Strength: Shared}))
+	must(t, b.Commit())
+	sink, err := e.NewSnapshotSink(a)
+	must(t, err)
+	defer sink.Close()
+	sink.Replaces(wide.Span)
+	for _, c := range chunks {
+		_, err := sink.Add(c)
+		must(t, err)
+	}
+	must(t, sink.Ingest(&s))
+	got, _ := export(t, e, wide)
+	want, _ := export(t, e, a)
+	if g, w := bytes.Join(got[1:], nil), bytes.Join(want[1:], nil); !bytes.Equal(g[:len(g)-40], w[:len(w)-40]) {
+		t.Error("something is left of the old replica")
+	}
+	if v, ok := get(t, e, string(kv.MakeKey(3, nil)), MaxTimestamp); !ok || string(v.Value) != "of another partition" {
+		t.Error("another partition was touched")
+	}
+}
+
 // TestCrashWhileACopyArrives leaves tables in the staging directory: they are not the store's.
 func TestCrashWhileACopyArrives(t *testing.T) {
 	e, a := snapshotStore(t)
 	chunks, _ := export(t, e, a)
 	must(t, e.Flush())
-	sink := e.NewSnapshotSink(a)
+	sink, err := e.NewSnapshotSink(a)
+	must(t, err)
 	sink.tables.bytesMax = 1
 	for _, c := range chunks {
 		_, err := sink.Add(c)
@@ -189,7 +221,8 @@ func FuzzSnapshotSink(f *testing.F) {
 		if !sealed {
 			b, _ = sealChunk(slices.Clone(b)) // past the checksum
 		}
-		sink := e.NewSnapshotSink(a)
+		sink, err := e.NewSnapshotSink(a)
+		must(t, err)
 		defer sink.Close()
 		if _, err := sink.Add(b); err != nil {
 			return

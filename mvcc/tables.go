@@ -96,7 +96,7 @@ func (t *tables) openTable() error {
 	t.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), t.e.pebble.MakeWriterOptions(0, t.e.db.TableFormat()))
 	t.bytes = 0
 	if t.from == nil && len(t.sections) > 0 {
-		t.from = t.sections[0].lo
+		t.from = t.sections[0].from
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (t *tables) closeWriter() error {
 func (t *tables) finishSection() error {
 	s := t.sections[0]
 	if t.w == nil && s.kind != kindData {
-		old, err := t.e.holds(s.lo, s.hi)
+		old, err := t.e.holds(s.from, s.to)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (t *tables) finishSection() error {
 		}
 	}
 	if t.w != nil {
-		if err := t.closeTable(s.hi); err != nil {
+		if err := t.closeTable(s.to); err != nil {
 			return err
 		}
 	}
