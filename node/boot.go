@@ -49,8 +49,11 @@ func (n *Node) boot(b Boot) error {
 		if t := g.View.Tombstone(); t != 0 {
 			n.system.tombstones[g.Group] = max(n.system.tombstones[g.Group], t)
 		}
-		if !known[g.Group] && g.View.ReplicaID() != 0 && g.Fault == nil {
-			n.system.halfMade[g.Group] = g.View // created in the log, never acknowledged
+		if n.replicas[g.Group] == nil && n.system.resetting[g.Group] == nil {
+			n.keep.others[g.Group] = g.View
+		}
+		if !known[g.Group] && g.View.ReplicaID() == 0 {
+			n.keep.graves = append(n.keep.graves, g.Group) // the engine has forgotten it already
 		}
 	}
 	return nil

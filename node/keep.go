@@ -5,6 +5,7 @@ import (
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
 
@@ -23,7 +24,11 @@ type keeper struct {
 	appended int64      // bytes handed to the log since the last flush request
 	flushing bool       // a flush was asked for and not heard of
 	bytes    int64      // of all replicas, as last summed up
-	graves   int        // replicas destroyed since the last flush: their tombstones must stay in the log until then
+	// others are groups that the log knows and that do not run: half made, damaged, buried.
+	// What the log holds of them must stay as well.
+	others map[kv.PartitionID]*wal.View
+	graves []kv.PartitionID // destroyed; their tombstones stay in the log until the engine has flushed its own
+	buried []kv.PartitionID // the same, and the flush was asked for
 }
 
 // Flushed is what a flush of the engine made durable.
@@ -38,7 +43,8 @@ const keepInterval = kv.Instant(time.Second)
 // to there and no further (rule 51).
 func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 	n.at(now)
-	n.keep.flushing, n.keep.graves = false, 0
+	n.keep.flushing = false
+	n.forget()
 	for _, f := range flushed {
 		if r := n.replicas[f.Partition]; r != nil {
 			r.applied.flushed = max(r.applied.flushed, f.Applied)
@@ -46,6 +52,40 @@ func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 		}
 	}
 	n.release()
+}
+
+// forget lets the log drop the tombstones that the engine now keeps durably.
+func (n *Node) forget() {
+	for _, p := range n.keep.buried {
+		v := n.keep.others[p]
+		if v != nil && v.ReplicaID() == 0 && v.OldestSegment() != wal.SegmentNone && n.replicas[p] == nil && n.system.creating[p] == nil {
+			n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkForget}, nil))
+		}
+	}
+	n.keep.buried = nil
+	if len(n.keep.graves) > 0 {
+		n.flushEngine()
+	}
+}
+
+// oldest is the lowest segment that any group needs.
+func (n *Node) oldest() uint64 {
+	oldest := uint64(wal.SegmentNone)
+	for _, g := range n.set.Groups() {
+		oldest = min(oldest, g.View().OldestSegment())
+	}
+	for _, v := range n.keep.others { // a minimum: the order does not show
+		oldest = min(oldest, v.OldestSegment())
+	}
+	for _, c := range n.system.creating {
+		if c.view != nil {
+			oldest = min(oldest, c.view.OldestSegment())
+		}
+	}
+	for _, r := range n.system.resetting {
+		oldest = min(oldest, r.view.OldestSegment())
+	}
+	return oldest
 }
 
 // compact forgets log entries that no replica needs any more: applied and flushed here, and
@@ -81,6 +121,7 @@ func (n *Node) keepTick() {
 func (n *Node) flushEngine() {
 	if !n.keep.flushing {
 		n.keep.flushing, n.keep.appended = true, 0
+		n.keep.buried, n.keep.graves = append(n.keep.buried, n.keep.graves...), nil
 		n.out.FlushEngine = true
 	}
 }
@@ -89,16 +130,11 @@ func (n *Node) flushEngine() {
 // hold one back (rule S5).
 func (n *Node) release() {
 	const checkpointsMax = 64 // in one look
-	oldest := uint64(wal.SegmentNone)
-	for _, g := range n.set.Groups() {
-		if s := g.View().OldestSegment(); s != wal.SegmentNone {
-			oldest = min(oldest, s)
-		}
-	}
+	oldest := n.oldest()
 	if oldest == wal.SegmentNone {
 		return
 	}
-	if oldest > n.keep.released && len(n.system.creating)+len(n.keep.doomed)+n.keep.graves == 0 {
+	if oldest > n.keep.released {
 		n.keep.released = oldest
 		n.out.ReleaseLog = oldest
 	}

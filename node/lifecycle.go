@@ -52,7 +52,7 @@ func (n *Node) create(c *creation) {
 		m.Index, m.Term, h = 0, 0, nil
 	}
 	n.system.creating[c.desc.Partition] = c
-	if v := n.system.halfMade[c.desc.Partition]; v != nil && v.ReplicaID() == c.replica {
+	if v := n.keep.others[c.desc.Partition]; v != nil && v.ReplicaID() == c.replica {
 		c.view = v // the log has it; the engine is what is missing
 		n.out.Applies = append(n.out.Applies, &Apply{kind: applyCreate, state: c.state()})
 		return
@@ -72,8 +72,12 @@ func (n *Node) Stored(now kv.Instant, appends []*replication.Append, pos [][]wal
 			n.set.Stored(a, pos[i])
 			continue
 		}
-		if a.Log.Mark.Kind == wal.MarkTombstone {
-			n.buried(a)
+		switch a.Log.Mark.Kind {
+		case wal.MarkTombstone:
+			n.buried(a, pos[i])
+			continue
+		case wal.MarkForget:
+			delete(n.keep.others, a.Partition())
 			continue
 		}
 		n.resetStored(a, pos[i])
@@ -108,7 +112,7 @@ func (n *Node) created(a *Apply) {
 		return
 	}
 	delete(n.system.creating, p)
-	delete(n.system.halfMade, p)
+	delete(n.keep.others, p)
 	c.view.UseCache(n.set.Cache())
 	if _, err := n.openReplica(a.state, c.view, c.view.HardState()); err != nil {
 		n.fault(p, err)
@@ -167,7 +171,10 @@ func (n *Node) bury(s *mvcc.ReplicaState) {
 }
 
 // buried goes on when the tombstone is durable.
-func (n *Node) buried(a *replication.Append) {
+func (n *Node) buried(a *replication.Append, pos []wal.Position) {
+	v := wal.NewView(a.Partition(), nil)
+	v.Stored(&a.Log, pos)
+	n.keep.others[a.Partition()] = v
 	i := slices.IndexFunc(n.keep.doomed, func(s *mvcc.ReplicaState) bool {
 		return s.Descriptor.Partition == a.Partition() && s.Replica == a.Log.Mark.Replica
 	})
@@ -179,7 +186,7 @@ func (n *Node) buried(a *replication.Append) {
 }
 
 func (n *Node) destroyed(a *Apply) {
-	n.keep.graves++
+	n.keep.graves = append(n.keep.graves, a.state.Descriptor.Partition)
 	n.flushEngine()
 	n.send(n.oracle(), Message{OrderDone: &core.OrderDone{Partition: a.state.Descriptor.Partition, Replica: a.state.Replica, Dropped: true}})
 }

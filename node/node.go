@@ -37,7 +37,6 @@ type system struct {
 	announced  kv.Revision          // of the core's state, whose nodes were last announced
 	tombstones map[kv.PartitionID]kv.ReplicaID
 	creating   map[kv.PartitionID]*creation
-	halfMade   map[kv.PartitionID]*wal.View // created in the log and not in the engine
 	resetting  map[kv.PartitionID]*resetting
 	checks     checks
 	faulty     []string
@@ -53,7 +52,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	n.rng = rand.New(rand.NewPCG(cfg.Seed, id.Incarnation<<16|uint64(id.Node)))
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
-	n.system.halfMade = map[kv.PartitionID]*wal.View{}
+	n.keep.others = map[kv.PartitionID]*wal.View{}
 	n.system.resetting = map[kv.PartitionID]*resetting{}
 	n.reads.parked = map[uint64]*indexRead{}
 	n.set = replication.NewSet(now, replication.Options{
