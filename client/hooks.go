@@ -1,0 +1,59 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/kvd-db/kvd/client/router"
+)
+
+// Hooks hear of what a client does. All are optional; they are called synchronously and
+// must neither block nor call the client.
+type Hooks struct {
+	// TxStart hears of every write before it is first sent; what it returns is the context of
+	// all that follows.
+	TxStart func(ctx context.Context, id TxID, tag string) context.Context
+	// TxRetry hears of every wait before a write is sent again; attempt counts the copies sent.
+	TxRetry func(ctx context.Context, id TxID, attempt int, err error, wait time.Duration)
+	// TxEnd hears of every write's end.
+	TxEnd func(ctx context.Context, c Commit, err error)
+	// RPC hears of every copy of every request, when its fate is known.
+	RPC func(ctx context.Context, info RPCInfo)
+	// Topology hears when the client has learned a new map.
+	Topology func(TopologyEvent)
+}
+
+// RPCInfo is one request to one node.
+type RPCInfo struct {
+	Method, Node string
+	Partition    uint64
+	Start        time.Time
+	Elapsed      time.Duration
+	Bytes        int // of the answer
+	Err          error
+}
+
+// TopologyEvent is one piece of news about where keys live. Kind is "map" for a whole map
+// that was asked for, "leader" for a partition's new leader, at the addresses From and To.
+type TopologyEvent struct {
+	Kind      string
+	Partition uint64
+	From, To  string
+}
+
+// configure lets a router tell the hooks.
+func (h Hooks) configure(c *router.Config) {
+	if h.RPC != nil {
+		c.OnRPC = func(ctx context.Context, i router.RPC) {
+			h.RPC(ctx, RPCInfo{
+				Method: i.Method, Node: i.Node, Partition: uint64(i.Partition),
+				Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Err: i.Err,
+			})
+		}
+	}
+	if h.Topology != nil {
+		c.OnTopology = func(n router.Change) {
+			h.Topology(TopologyEvent{Kind: n.Kind, Partition: uint64(n.Partition), From: n.From, To: n.To})
+		}
+	}
+}

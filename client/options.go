@@ -1,0 +1,116 @@
+package client
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Option changes how Open makes a Client.
+type Option func(*settings)
+
+type settings struct {
+	tls   *tls.Config
+	log   *slog.Logger
+	hooks Hooks
+}
+
+// WithTLS encrypts all connections.
+func WithTLS(c *tls.Config) Option { return func(s *settings) { s.tls = c } }
+
+// WithLogger is where the client says what is worth saying; the default is slog.Default().
+func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.log = l } }
+
+// WithHooks sets functions that hear of what the client does.
+func WithHooks(h Hooks) Option { return func(s *settings) { s.hooks = h } }
+
+// ScanOption changes one Scan or Count.
+type ScanOption interface{ scan(*scanSettings) }
+
+// ReadOption changes one read; every one is a ScanOption as well.
+type ReadOption interface {
+	ScanOption
+	read(*FixedBound)
+}
+
+type scanSettings struct {
+	bound    FixedBound
+	limit    int
+	reverse  bool
+	keysOnly bool
+}
+
+type scanOption func(*scanSettings)
+
+func (o scanOption) scan(s *scanSettings) { o(s) }
+
+// Limit ends a scan after n pairs; 0 is no limit.
+func Limit(n int) ScanOption { return scanOption(func(s *scanSettings) { s.limit = n }) }
+
+// Reverse scans from the end of the range to its start.
+func Reverse() ScanOption { return scanOption(func(s *scanSettings) { s.reverse = true }) }
+
+// KeysOnly leaves out values.
+func KeysOnly() ScanOption { return scanOption(func(s *scanSettings) { s.keysOnly = true }) }
+
+// WriteOption changes one write.
+type WriteOption func(*writeSettings)
+
+type writeSettings struct{ expect Expect }
+
+// If makes a Put or Delete conditional: it fails with an *ExpectationError and does
+// nothing if the key is not as expected.
+func If(e Expect) WriteOption { return func(s *writeSettings) { s.expect = e } }
+
+// FixedBound says how old a state may be read: one state, the same for all keys.
+type FixedBound struct {
+	at    Timestamp
+	stale time.Duration
+	err   *kv.Error // why it cannot be kept
+}
+
+// Strong reads the newest state: all that was acknowledged before the read began is seen.
+func Strong() FixedBound { return FixedBound{} }
+
+// At reads the state at a timestamp, which must come from the cluster.
+func At(t Timestamp) FixedBound { return FixedBound{at: t} }
+
+// StaleBy reads the state a while ago, as of the newest timestamp that the client has heard of.
+func StaleBy(d time.Duration) FixedBound { return FixedBound{stale: d} }
+
+// Bound says how old a state may be read at most; the nodes choose which. At present that
+// is always the newest one, which keeps every such promise.
+type Bound struct{ err *kv.Error }
+
+// AtMostStale reads a state that is not older than d.
+func AtMostStale(d time.Duration) Bound {
+	if d < 0 {
+		return Bound{err: kv.Errorf(kv.Invalid, "at most %v stale: it must not be negative", d)}
+	}
+	return Bound{}
+}
+
+// NotBefore reads a state that holds every commit up to a timestamp, which must come from
+// the cluster: with that of one's own commit, one reads one's own writes.
+func NotBefore(Timestamp) Bound { return Bound{} }
+
+// AnyBound is the bounds that WithBound takes.
+type AnyBound interface{ Bound | FixedBound }
+
+type boundOption FixedBound
+
+func (o boundOption) read(b *FixedBound)   { *b = FixedBound(o) }
+func (o boundOption) scan(s *scanSettings) { s.bound = FixedBound(o) }
+
+// WithBound sets how old a state may be read; the default is Strong.
+func WithBound[B AnyBound](b B) ReadOption {
+	switch b := any(b).(type) {
+	case FixedBound:
+		return boundOption(b)
+	case Bound:
+		return boundOption{err: b.err}
+	}
+	return boundOption{}
+}

@@ -1,0 +1,219 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/kvd-db/kvd/client/router"
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Get reads one key. An absent one is ErrNotFound.
+func (c *Client) Get(ctx context.Context, key []byte, opts ...ReadOption) (Pair, error) {
+	at, err := c.readAt(ctx, key, opts)
+	if err != nil {
+		return Pair{}, typed(err)
+	}
+	for {
+		ks, err := c.router.Keyspace(ctx, c.keyspace)
+		if err != nil {
+			return Pair{}, typed(err)
+		}
+		p, found, err := c.get(ctx, ks, key, at)
+		switch {
+		case c.changed(ctx, ks, err):
+		case err != nil:
+			return Pair{}, typed(err)
+		case !found:
+			return Pair{}, ErrNotFound
+		default:
+			return p, nil
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, ks kv.Keyspace, key []byte, at Timestamp) (Pair, bool, *kv.Error) {
+	call := c.router.NewCall()
+	defer call.Release()
+	call.Keys[0] = ks.FullKey(key)
+	call.Read = kv.Read{Keys: call.Keys[:], Timestamp: at}
+	call.Op = session.Op{Key: call.Keys[0], Request: kv.Request{Read: &call.Read}}
+	a, err := call.Do(ctx)
+	if err != nil || len(a.Rows) == 0 {
+		return Pair{}, false, err
+	}
+	row := &a.Rows[0]
+	return pairOf(key, row.Value, row.Version), true, nil
+}
+
+// pairOf copies a key and a value, in one piece of memory.
+func pairOf(key, value []byte, version Timestamp) Pair {
+	b := make([]byte, len(key)+len(value))
+	n := copy(b, key)
+	copy(b[n:], value)
+	return Pair{Key: b[:n:n], Value: b[n:], Version: version}
+}
+
+// readAt is the timestamp that the options ask for; 0 is none.
+func (c *Client) readAt(ctx context.Context, key []byte, opts []ReadOption) (Timestamp, *kv.Error) {
+	if err := checkKey(key); err != nil {
+		return 0, err
+	}
+	if len(opts) == 0 {
+		return 0, nil
+	}
+	var b FixedBound
+	for _, o := range opts {
+		o.read(&b)
+	}
+	return c.resolve(ctx, b)
+}
+
+// resolve turns a bound into a timestamp. A stale one counts back from the newest
+// timestamp heard of, for which it need not be drawn: reading at any timestamp up to a
+// drawn one is safe.
+func (c *Client) resolve(ctx context.Context, b FixedBound) (Timestamp, *kv.Error) {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.stale == 0:
+		return b.at, nil
+	case b.stale < 0:
+		return 0, kv.Errorf(kv.Invalid, "stale by %v: it must not be negative", b.stale)
+	}
+	heard, when := c.router.Heard()
+	if heard == 0 {
+		var err *kv.Error
+		if heard, err = c.draw(ctx); err != nil {
+			return 0, err
+		}
+		when = time.Now()
+	}
+	back := b.stale - time.Since(when)
+	if back <= 0 {
+		return heard, nil
+	}
+	millis := heard.UnixMillis() - back.Milliseconds()
+	if millis <= 0 {
+		return 0, kv.Errorf(kv.TooOld, "stale by %v: that is before all timestamps", b.stale)
+	}
+	return kv.MakeTimestamp(millis, heard.Counter()), nil
+}
+
+// draw has a timestamp drawn, by a scan that reads next to nothing.
+func (c *Client) draw(ctx context.Context) (Timestamp, *kv.Error) {
+	ks, err := c.router.Keyspace(ctx, c.keyspace)
+	if err != nil {
+		return 0, err
+	}
+	s := c.router.Scan(ctx, router.ScanQuery{Keyspace: ks, KeysOnly: true, Limit: 1})
+	defer s.Close()
+	if _, _, err := s.Next(); err != nil {
+		return 0, err
+	}
+	return s.Timestamp(), nil
+}
+
+// GetMany reads keys at one timestamp: a Pair for each key, in the order of the keys. That
+// of an absent key has Version 0.
+func (c *Client) GetMany(ctx context.Context, keys [][]byte, opts ...ReadOption) ([]Pair, error) {
+	for _, k := range keys {
+		if err := checkKey(k); err != nil {
+			return nil, typed(err)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	at, err := c.readAt(ctx, keys[0], opts)
+	if err != nil {
+		return nil, typed(err)
+	}
+	for {
+		ks, err := c.router.Keyspace(ctx, c.keyspace)
+		if err != nil {
+			return nil, typed(err)
+		}
+		pairs, err := c.getMany(ctx, ks, keys, at)
+		if !c.changed(ctx, ks, err) {
+			return pairs, typed(err)
+		}
+	}
+}
+
+func (c *Client) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, at Timestamp) ([]Pair, *kv.Error) {
+	if len(keys) == 1 {
+		p, found, err := c.get(ctx, ks, keys[0], at)
+		if err == nil && !found {
+			p = pairOf(keys[0], nil, 0)
+		}
+		return []Pair{p}, err
+	}
+	full := make([]kv.Key, len(keys))
+	for i, k := range keys {
+		full[i] = ks.FullKey(k)
+	}
+	found, _, err := c.router.ReadMany(ctx, full, at)
+	if err != nil {
+		return nil, err
+	}
+	pairs := make([]Pair, len(keys))
+	for i := range found {
+		pairs[i] = Pair{Key: ks.UserKey(full[i]), Value: found[i].Row.Value, Version: found[i].Row.Version}
+	}
+	return pairs, nil
+}
+
+// Scan goes over a range in key order, over all partitions, at one timestamp. An error is
+// the last element; breaking off ends the scan. The range of keys is not locked.
+func (c *Client) Scan(ctx context.Context, r Range, opts ...ScanOption) iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		q, err := c.scanQuery(ctx, r, opts)
+		if err != nil {
+			yield(Pair{}, typed(err))
+			return
+		}
+		s := c.router.Scan(ctx, q)
+		defer s.Close()
+		for {
+			row, ok, err := s.Next()
+			if err != nil {
+				yield(Pair{}, typed(err))
+				return
+			}
+			if !ok || !yield(pairOf(q.Keyspace.UserKey(row.Key), row.Value, row.Version), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Count is how many keys a range has, all counted at one timestamp. Limit has no meaning.
+func (c *Client) Count(ctx context.Context, r Range, opts ...ScanOption) (int64, error) {
+	q, err := c.scanQuery(ctx, r, opts)
+	if err != nil {
+		return 0, typed(err)
+	}
+	n, _, err := c.router.Count(ctx, q)
+	return n, typed(err)
+}
+
+func (c *Client) scanQuery(ctx context.Context, r Range, opts []ScanOption) (router.ScanQuery, *kv.Error) {
+	var s scanSettings
+	for _, o := range opts {
+		o.scan(&s)
+	}
+	if s.limit < 0 {
+		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "limit %d: it must not be negative", s.limit)
+	}
+	at, err := c.resolve(ctx, s.bound)
+	if err != nil {
+		return router.ScanQuery{}, err
+	}
+	ks, err := c.router.Keyspace(ctx, c.keyspace)
+	return router.ScanQuery{
+		Keyspace: ks, Start: r.Start, End: r.End, At: at, Reverse: s.reverse, KeysOnly: s.keysOnly, Limit: s.limit,
+	}, err
+}

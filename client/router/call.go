@@ -1,0 +1,351 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/wire"
+)
+
+// Call is one request through all its copies, with room for the parts of a small one. It
+// comes from NewCall and goes back with Release.
+type Call struct {
+	Op     session.Op
+	Read   kv.Read
+	Keys   [1]kv.Key
+	Commit kv.Commit
+	Writes [1]kv.Write
+	// OnRetry, if set, hears of every wait before a retry; it must not block.
+	OnRetry func(id kv.TxID, sends int, why *kv.Error, wait time.Duration)
+
+	router  *Router
+	machine session.Call
+	reply   wire.Reply
+	heard   chan delivery // of one: a call has one copy under way at most
+	end     end
+	at      place // of the copy under way; guarded by its link's mu
+}
+
+// end is when a call ends.
+type end struct {
+	timer *time.Timer // runs if the context has no deadline
+	at    time.Time
+}
+
+// place is where a copy lies while it waits to be sent.
+type place struct {
+	id     uint64
+	batch  *batch
+	offset int       // of its frame in the batch
+	until  time.Time // after that it counts as lost
+}
+
+// patienceMin is how long the first copy of a request may stay without an answer while its
+// node is alive; each further one may stay twice as long. A request that takes longer is
+// not lost by that: a commit that is sent again joins its first copy.
+const patienceMin = 3 * time.Second
+
+// patience is that of the copy under way.
+func (c *Call) patience() time.Duration {
+	return patienceMin << min(max(c.machine.Stats().Sends-1, 0), 6)
+}
+
+// delivery is what became of one copy.
+type delivery struct {
+	how      how
+	body     []byte       // responded, errored: the frame's
+	response *kv.Response // answeredHere
+	err      *kv.Error    // refused, lost
+}
+
+type how uint8
+
+const (
+	responded    how = iota + 1 // the node sent a response frame
+	errored                     // the node sent an error frame
+	refused                     // it did not leave this process
+	lost                        // it left, or may have left, and nothing will come back
+	answeredHere                // by the local node, with response or err
+)
+
+func newCall() *Call {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &Call{heard: make(chan delivery, 1), end: end{timer: t}}
+}
+
+// NewCall is a call to be filled in: its Op, which may point into it.
+func (r *Router) NewCall() *Call {
+	c := r.calls.Get().(*Call)
+	c.router = r
+	return c
+}
+
+// Release gives a finished call back. The response of Do, and all slices in it, must not be
+// used any more. Calls of a router with a Local node are not reused: the node may still
+// read them.
+func (c *Call) Release() {
+	r := c.router
+	if r == nil || r.config.Local != nil {
+		return
+	}
+	c.Op, c.Read, c.Keys, c.Commit, c.Writes = session.Op{}, kv.Read{}, [1]kv.Key{}, kv.Commit{}, [1]kv.Write{}
+	c.router, c.reply, c.at, c.OnRetry = nil, wire.Reply{}, place{}, nil
+	r.calls.Put(c)
+}
+
+// Stats is what the call took.
+func (c *Call) Stats() session.Stats { return c.machine.Stats() }
+
+// Named is the commit under its newest name, and the partition that the name was drawn for.
+func (c *Call) Named() (*kv.Commit, kv.PartitionID) { return c.machine.Commit() }
+
+// Sent is the request as it was last sent; nil if it never was.
+func (c *Call) Sent() *kv.Request { return c.machine.Request() }
+
+// Do brings the call to its end. The response is valid until Release.
+func (c *Call) Do(ctx context.Context) (*kv.Response, *kv.Error) {
+	r := c.router
+	deadline, ok := ctx.Deadline()
+	if ok {
+		c.end.at = deadline
+	} else {
+		c.end.at = time.Now().Add(kv.RequestTimeoutDefault)
+		c.end.timer.Reset(kv.RequestTimeoutDefault)
+		defer c.end.timer.Stop()
+	}
+	if r.config.Local != nil {
+		r.hear(r.config.Local.Heard())
+	}
+	r.mu.Lock()
+	a := c.machine.Begin(r.session, c.Op)
+	heard := r.session.Heard()
+	r.mu.Unlock()
+	for {
+		switch a.Kind {
+		case session.Send:
+			a = c.send(ctx, a, heard)
+		case session.Wait:
+			if c.OnRetry != nil {
+				c.OnRetry(c.commitID(), c.machine.Stats().Sends, c.machine.Last(), a.Delay)
+			}
+			a = c.wait(ctx, a.Delay)
+		case session.Refresh:
+			a = c.refresh(ctx, a.Keyspace)
+		default:
+			return a.Response, a.Err
+		}
+	}
+}
+
+// commitID is the id that the commit has now; zero for other calls.
+func (c *Call) commitID() kv.TxID {
+	if m, _ := c.machine.Commit(); m != nil {
+		return m.ID
+	}
+	return kv.TxID{}
+}
+
+// step lets the machine hear of something.
+func (c *Call) step(event func(*session.Call) session.Action) session.Action {
+	r := c.router
+	r.mu.Lock()
+	if r.config.OnTopology == nil {
+		defer r.mu.Unlock()
+		return event(&c.machine)
+	}
+	q := c.machine.Request()
+	before := r.leaderOf(q)
+	a := event(&c.machine)
+	after := r.leaderOf(q)
+	r.mu.Unlock()
+	if after != before && after != 0 {
+		r.config.OnTopology(Change{Kind: "leader", Partition: q.Partition, From: r.address(before), To: r.address(after)})
+	}
+	return a
+}
+
+// leaderOf is who is believed to lead the partition that a request was sent to. It runs under mu.
+func (r *Router) leaderOf(q *kv.Request) kv.NodeID {
+	if q == nil {
+		return 0
+	}
+	p, ok := r.session.Map.Partition(q.Partition)
+	if !ok {
+		return 0
+	}
+	return p.Leader
+}
+
+func (c *Call) ended(ctx context.Context) session.Action {
+	return c.step(func(m *session.Call) session.Action { return m.Ended(c.cause(ctx)) })
+}
+
+// cause is why the call ends before its answer came.
+func (c *Call) cause(ctx context.Context) *kv.Error {
+	if c.router.stop.Err() != nil {
+		return errClosed()
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return kv.Errorf(kv.Canceled, "the context was canceled")
+	}
+	return kv.Errorf(kv.Timeout, "no answer before the deadline")
+}
+
+func (c *Call) wait(ctx context.Context, d time.Duration) session.Action {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return c.step((*session.Call).Woke)
+	case <-ctx.Done():
+	case <-c.end.timer.C:
+	case <-c.router.stop.Done():
+	}
+	return c.ended(ctx)
+}
+
+func (c *Call) refresh(ctx context.Context, keyspace string) session.Action {
+	f := c.router.startRefresh(keyspace)
+	select {
+	case <-f.done:
+		return c.step(func(m *session.Call) session.Action { return m.Refreshed(f.err) })
+	case <-ctx.Done():
+	case <-c.end.timer.C:
+	case <-c.router.stop.Done():
+	}
+	return c.ended(ctx)
+}
+
+// send brings one copy to a node and waits for what becomes of it.
+func (c *Call) send(ctx context.Context, a session.Action, heard kv.Timestamp) session.Action {
+	r := c.router
+	if ctx.Err() != nil || r.stop.Err() != nil {
+		return c.unsent(ctx)
+	}
+	if local := r.config.Local; local != nil && local.Info().ID == a.Node {
+		return c.sendLocal(ctx, local, a)
+	}
+	address := r.address(a.Node)
+	if address == "" {
+		return c.step(func(m *session.Call) session.Action {
+			return m.Refused(kv.Errorf(kv.Unavailable, "the address of node %d is not known", a.Node))
+		})
+	}
+	l, err := r.link(address)
+	if err == nil {
+		err = l.submit(c, a.Request, time.Now(), heard)
+	}
+	if err != nil {
+		if err.Kind == kv.Closed {
+			return c.unsent(ctx)
+		}
+		return c.step(func(m *session.Call) session.Action { return m.Refused(err) })
+	}
+	var start time.Time
+	if r.config.OnRPC != nil {
+		start = time.Now()
+	}
+	d, ok := c.await(ctx, l)
+	next, err := c.digest(ctx, d, ok)
+	if r.config.OnRPC != nil {
+		c.report(ctx, a, address, start, len(d.body), err)
+	}
+	return next
+}
+
+func (c *Call) report(ctx context.Context, a session.Action, address string, start time.Time, n int, err *kv.Error) {
+	info := RPC{
+		Method: method(a.Request), Node: address, Partition: a.Request.Partition,
+		Start: start, Elapsed: time.Since(start), Bytes: n,
+	}
+	if err != nil {
+		info.Err = err
+	}
+	c.router.config.OnRPC(ctx, info)
+}
+
+func method(q *kv.Request) string {
+	switch {
+	case q.Read != nil:
+		return "read"
+	case q.Scan != nil:
+		return "scan"
+	case q.Commit != nil:
+		return "commit"
+	}
+	return "outcome"
+}
+
+// await is false if the call ended before the copy's fate was known.
+func (c *Call) await(ctx context.Context, l *link) (delivery, bool) {
+	select {
+	case d := <-c.heard:
+		return d, true
+	case <-ctx.Done():
+	case <-c.end.timer.C:
+	}
+	switch l.abandon(c) {
+	case answered:
+		return <-c.heard, true
+	case takenBack:
+		return delivery{how: refused}, false
+	}
+	return delivery{}, false
+}
+
+// digest turns what became of a copy into the machine's next action. The decoding happens
+// here, in the caller's goroutine, and not in the link's.
+func (c *Call) digest(ctx context.Context, d delivery, ok bool) (session.Action, *kv.Error) {
+	if !ok {
+		if d.how == refused {
+			return c.unsent(ctx), c.cause(ctx)
+		}
+		return c.ended(ctx), c.cause(ctx)
+	}
+	err := d.err
+	switch d.how {
+	case responded:
+		if err = wire.DecodeResponse(d.body, &c.reply); err == nil {
+			return c.step(func(m *session.Call) session.Action { return m.Answered(&c.reply.Response) }), nil
+		}
+	case errored:
+		err = wire.DecodeError(d.body)
+	case lost:
+		return c.step(func(m *session.Call) session.Action { return m.Lost(err) }), err
+	}
+	if err.Kind == kv.Closed && c.router.stop.Err() != nil {
+		return c.unsent(ctx), err
+	}
+	return c.step(func(m *session.Call) session.Action { return m.Refused(err) }), err
+}
+
+// unsent ends the call: the copy under way never left.
+func (c *Call) unsent(ctx context.Context) session.Action {
+	return c.step(func(m *session.Call) session.Action {
+		m.Unsent()
+		return m.Ended(c.cause(ctx))
+	})
+}
+
+// sendLocal hands one copy to the node in this process.
+func (c *Call) sendLocal(ctx context.Context, local Local, a session.Action) session.Action {
+	heard := make(chan delivery, 1)
+	cancel := local.Submit(a.Request, func(p *kv.Response, err *kv.Error) { heard <- delivery{how: answeredHere, response: p, err: err} })
+	select {
+	case d := <-heard:
+		c.router.hear(local.Heard()) // at least what the answer came with
+		if d.err != nil {
+			return c.step(func(m *session.Call) session.Action { return m.Refused(d.err) })
+		}
+		return c.step(func(m *session.Call) session.Action { return m.Answered(d.response) })
+	case <-ctx.Done():
+	case <-c.end.timer.C:
+	case <-c.router.stop.Done():
+	}
+	cancel()
+	return c.ended(ctx)
+}

@@ -1,0 +1,199 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// parallelMax is how many requests one GetMany, Scan or Count has under way at most.
+const parallelMax = 16
+
+// Found is the answer for one key. Its slices are the caller's own.
+type Found struct {
+	Row kv.Row
+	Ok  bool
+}
+
+// ReadMany reads keys at one timestamp, which is drawn if at is 0: one answer for each key.
+func (r *Router) ReadMany(ctx context.Context, keys []kv.Key, at kv.Timestamp) ([]Found, kv.Timestamp, *kv.Error) {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	m := &many{router: r, keys: keys, found: make([]Found, len(keys)), at: at}
+	left := make([]int, len(keys))
+	for i := range left {
+		left[i] = i
+	}
+	for failures := 0; len(left) > 0; failures++ {
+		if failures > 0 && !r.pause(ctx, failures-1) {
+			return nil, 0, contextError(ctx, nil)
+		}
+		var err *kv.Error
+		if left, err = m.round(ctx, m.group(left)); err != nil {
+			return nil, 0, err
+		}
+	}
+	return m.found, m.at, nil
+}
+
+// many is one ReadMany.
+type many struct {
+	router *Router
+	keys   []kv.Key
+	found  []Found
+	at     kv.Timestamp // 0: not drawn yet
+}
+
+// group parts keys, given by position, by partition as the map has it now. The largest
+// group comes first: it may draw the timestamp.
+func (m *many) group(keys []int) [][]int {
+	r := m.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var groups [][]int
+	at := map[kv.PartitionID]int{}
+	for _, k := range keys {
+		var id kv.PartitionID
+		if p, ok := r.session.Map.Find(m.keys[k], false); ok {
+			id = p.Descriptor.Partition
+		}
+		g, ok := at[id]
+		if !ok || len(groups[g]) >= kv.GetManyKeysMax || id == 0 { // unknown ones go alone
+			g = len(groups)
+			at[id] = g
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], k)
+	}
+	slices.SortStableFunc(groups, func(a, b []int) int { return len(b) - len(a) })
+	return groups
+}
+
+// round reads all groups, and returns the keys whose group turned out to be wrong.
+func (m *many) round(ctx context.Context, groups [][]int) ([]int, *kv.Error) {
+	var again []int
+	for m.at == 0 && len(groups) > 0 {
+		wrong, err := m.draw(ctx, groups[0])
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, wrong...)
+		groups = groups[1:]
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu    sync.Mutex
+		first *kv.Error
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, parallelMax)
+	)
+	for _, g := range groups {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			wrong, err := m.read(ctx, g, m.at)
+			mu.Lock()
+			defer mu.Unlock()
+			again = append(again, wrong...)
+			if err != nil && first == nil {
+				first = err
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return again, first
+}
+
+// draw reads a group without a timestamp and takes the one that the answer names. One key
+// alone would be a strong read, which has none: it is read as a scan of one key.
+func (m *many) draw(ctx context.Context, group []int) ([]int, *kv.Error) {
+	if len(group) > 1 {
+		return m.read(ctx, group, 0)
+	}
+	key := m.keys[group[0]]
+	c := m.router.NewCall()
+	defer c.Release()
+	c.Op = session.Op{Key: key, Request: kv.Request{Scan: &kv.Scan{Span: kv.Span{Start: key, End: key.Next()}}}}
+	a, err := c.Do(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.at = a.Timestamp
+	if len(a.Rows) > 0 {
+		m.found[group[0]] = Found{Row: own(a.Rows[0]), Ok: true}
+	}
+	return nil, nil
+}
+
+// read reads one group at a timestamp; what it returns are keys to be parted again.
+func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
+	c := m.router.NewCall()
+	defer c.Release()
+	c.Read = kv.Read{Keys: make([]kv.Key, len(group)), Timestamp: at}
+	for i, k := range group {
+		c.Read.Keys[i] = m.keys[k]
+	}
+	c.Op = session.Op{Key: c.Read.Keys[0], Request: kv.Request{Read: &c.Read}}
+	a, err := c.Do(ctx)
+	switch {
+	case err != nil && err.Kind == kv.WrongPartition:
+		return group, nil
+	case err != nil && err.Kind == kv.Limit && len(group) > 1: // the answer is too long for one message
+		return m.halves(ctx, group, at)
+	case err != nil:
+		return nil, err
+	case len(a.Found) != len(group):
+		return nil, kv.Errorf(kv.Internal, "%d answers for %d keys", len(a.Found), len(group))
+	}
+	if at == 0 {
+		m.at = a.Timestamp
+	}
+	rows := a.Rows
+	for i, ok := range a.Found {
+		if !ok {
+			continue
+		}
+		if len(rows) == 0 || !bytes.Equal(rows[0].Key, m.keys[group[i]]) {
+			return nil, kv.Errorf(kv.Internal, "the rows of an answer do not fit the keys that it found")
+		}
+		m.found[group[i]] = Found{Row: own(rows[0]), Ok: true}
+		rows = rows[1:]
+	}
+	return nil, nil
+}
+
+// halves reads a group in two parts, both at one timestamp.
+func (m *many) halves(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
+	var again []int
+	for _, half := range [][]int{group[:len(group)/2], group[len(group)/2:]} {
+		var wrong []int
+		var err *kv.Error
+		if at == 0 {
+			wrong, err = m.draw(ctx, half)
+			at = m.at
+		} else {
+			wrong, err = m.read(ctx, half, at)
+		}
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, wrong...)
+	}
+	return again, nil
+}
+
+// own is a copy of a row that aliases no message.
+func own(row kv.Row) kv.Row {
+	b := make([]byte, len(row.Key)+len(row.Value))
+	n := copy(b, row.Key)
+	copy(b[n:], row.Value)
+	row.Key = b[:n:n]
+	row.Value = b[n:]
+	return row
+}

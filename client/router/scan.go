@@ -1,0 +1,138 @@
+package router
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// ScanQuery is what a scan or a count goes over: user keys [Start, End) of one keyspace.
+type ScanQuery struct {
+	Keyspace   kv.Keyspace
+	Start, End []byte       // empty End = no upper bound
+	At         kv.Timestamp // 0: drawn by the first leader
+	Reverse    bool
+	KeysOnly   bool
+	Limit      int // 0 = none
+}
+
+// Pages of a scan: enough to make the cost of a request small, few enough to come soon.
+const scanPageBytes = 1 << 20
+
+// spans is the query as spans of full keys, each sorted in itself: one for a range
+// keyspace, one for each bucket of a hash keyspace.
+func (q *ScanQuery) spans() []kv.Span {
+	if q.Keyspace.Scheme != kv.SchemeHash {
+		s := kv.Span{Start: kv.MakeKey(q.Keyspace.ID, q.Start), End: kv.MakeKey(q.Keyspace.ID, q.End)}
+		if len(q.End) == 0 {
+			s.End = kv.PrefixEnd(kv.MakeKey(q.Keyspace.ID, nil))
+		}
+		return []kv.Span{s}
+	}
+	spans := make([]kv.Span, 0, q.Keyspace.Partitions)
+	for b := range q.Keyspace.Partitions {
+		s := kv.Span{
+			Start: kv.MakeHashKey(q.Keyspace.ID, uint16(b), q.Start),
+			End:   kv.MakeHashKey(q.Keyspace.ID, uint16(b), q.End),
+		}
+		if len(q.End) == 0 {
+			s.End = kv.PrefixEnd(kv.MakeHashKey(q.Keyspace.ID, uint16(b), nil))
+		}
+		spans = append(spans, s)
+	}
+	return spans
+}
+
+// page is one answer of a scan. Its rows alias the message that brought them.
+type page struct {
+	rows  []kv.Row
+	count int64
+	at    kv.Timestamp
+	rest  kv.Span // empty: nothing is left
+	err   *kv.Error
+}
+
+// fetch gets the next page of a span.
+func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) page {
+	c := r.NewCall()
+	defer c.Release()
+	c.Op = session.Op{
+		Key: s.Start,
+		Request: kv.Request{Scan: &kv.Scan{
+			Span: s, Timestamp: at, Reverse: q.Reverse, KeysOnly: q.KeysOnly, CountOnly: count, Keys: rows, Bytes: scanPageBytes,
+		}},
+	}
+	if q.Reverse {
+		c.Op.Key, c.Op.Before = s.End, true
+	}
+	a, err := c.Do(ctx)
+	if err != nil {
+		return page{err: err}
+	}
+	p := page{rows: a.Rows, count: a.Count, at: a.Timestamp, rest: rest(s, c.Sent().Scan.Span, a.Resume, q.Reverse)}
+	if len(p.rows) == 1 {
+		p.rows = []kv.Row{a.Rows[0]} // a single row lies in the call's own memory
+	}
+	return p
+}
+
+// rest is what is left of a span when an answer went over the part sent, up to resume.
+func rest(whole, sent kv.Span, resume kv.Key, reverse bool) kv.Span {
+	if reverse {
+		whole.End = sent.Start
+		if resume != nil {
+			whole.End = bytes.Clone(resume)
+		}
+		return whole
+	}
+	whole.Start = sent.End
+	if resume != nil {
+		whole.Start = bytes.Clone(resume)
+	}
+	return whole
+}
+
+// cursor goes over one span, and has the next page fetched while the present one is read.
+type cursor struct {
+	scan *Scan
+	rows []kv.Row
+	rest kv.Span
+	next chan page // nil: nothing is being fetched
+}
+
+// ahead begins to fetch the next page.
+func (c *cursor) ahead() {
+	if c.rest.IsEmpty() {
+		return
+	}
+	s := c.scan
+	c.next = make(chan page, 1)
+	next, rest, at, rows := c.next, c.rest, s.at, s.pageRows()
+	s.slots.Go(func() { next <- s.router.fetch(s.ctx, &s.query, rest, at, rows, false) })
+}
+
+// fill makes rows hold something, unless the span is done.
+func (c *cursor) fill() *kv.Error {
+	for len(c.rows) == 0 && (c.next != nil || !c.rest.IsEmpty()) {
+		if c.next == nil {
+			c.ahead()
+		}
+		p := <-c.next
+		c.next = nil
+		if p.err != nil {
+			return p.err
+		}
+		c.take(p)
+		c.ahead()
+	}
+	return nil
+}
+
+func (c *cursor) take(p page) {
+	c.rows, c.rest = p.rows, p.rest
+	if c.scan.at == 0 {
+		c.scan.at = p.at
+	}
+}

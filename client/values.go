@@ -1,0 +1,80 @@
+package client
+
+import (
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// Timestamp is drawn from the cluster's oracle: milliseconds << 18 | counter.
+type Timestamp = kv.Timestamp
+
+// TxID names one attempt of a commit.
+type TxID = kv.TxID
+
+// Pair is one version of one key. Its slices belong to the caller.
+type Pair struct {
+	Key, Value []byte
+	Version    Timestamp // of the commit that wrote it; 0: the key is absent
+}
+
+// Range is the keys [Start, End). An empty End means no upper bound.
+type Range struct{ Start, End []byte }
+
+// Prefix is all keys that begin with p.
+func Prefix(p []byte) Range { return Range{Start: p, End: kv.PrefixEnd(p)} }
+
+// Key is one key alone.
+func Key(k []byte) Range { return Range{Start: k, End: kv.Key(k).Next()} }
+
+// All is all keys.
+func All() Range { return Range{} }
+
+// Commit is a transaction that is done.
+type Commit struct {
+	Timestamp Timestamp
+	ID        TxID
+	Stats     TxStats
+}
+
+// TxStats is what a transaction took.
+type TxStats struct {
+	Attempts, Partitions, RPCs, ReadKeys, WrittenKeys int
+	OnePhase, AsyncCommit                             bool
+	Backoff, Elapsed                                  time.Duration
+}
+
+// Outcome is what became of a commit.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Unknown   Outcome = iota // not to be had now: the partition of its first key cannot be reached
+	Committed                // it happened, once
+	Aborted                  // it did not happen, and never will
+)
+
+// String is the outcome as a word.
+func (o Outcome) String() string {
+	switch o {
+	case Committed:
+		return "committed"
+	case Aborted:
+		return "aborted"
+	}
+	return "unknown"
+}
+
+// Expect is a condition on the newest value of a key.
+type Expect struct{ expect kv.Expect }
+
+// Absent expects that the key has no value.
+func Absent() Expect { return Expect{kv.Expect{Kind: kv.ExpectAbsent}} }
+
+// VersionIs expects that the newest version is the one of a timestamp.
+func VersionIs(t Timestamp) Expect {
+	return Expect{kv.Expect{Kind: kv.ExpectVersion, Version: t}}
+}
+
+// ValueIs expects that the newest value is v.
+func ValueIs(v []byte) Expect { return Expect{kv.Expect{Kind: kv.ExpectValue, Value: v}} }

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+
+	"github.com/kvd-db/kvd/client/router"
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/kvpb"
+	"github.com/kvd-db/kvd/proto/wire"
+)
+
+// kvDoor is service KV. All but Stream find the right node by themselves.
+type kvDoor struct {
+	kvpb.UnimplementedKVServer
+	server *Server
+}
+
+// Stream is the hot path of kvd's own client.
+func (d *kvDoor) Stream(s kvpb.KV_StreamServer) error {
+	return serve(d.server.backend, s, d.server.stop)
+}
+
+// Get reads one key.
+func (d *kvDoor) Get(ctx context.Context, m *kvpb.GetRequest) (*kvpb.GetResponse, error) {
+	ks, err := d.keyspace(ctx, m.GetKeyspace(), m.GetKey())
+	if err != nil {
+		return nil, wire.Status(err)
+	}
+	c := d.server.router.NewCall()
+	defer c.Release()
+	key := ks.FullKey(m.GetKey())
+	c.Op = session.Op{Key: key, Request: kv.Request{Read: &kv.Read{Keys: []kv.Key{key}, Timestamp: kv.Timestamp(m.GetTimestamp())}}}
+	a, err := c.Do(ctx)
+	if err != nil {
+		return nil, wire.Status(err)
+	}
+	if len(a.Rows) == 0 {
+		return &kvpb.GetResponse{}, nil
+	}
+	return &kvpb.GetResponse{Found: true, Pair: pairMessage(ks, &a.Rows[0])}, nil
+}
+
+// keyspace finds a keyspace, and checks that keys of it may be what they are.
+func (d *kvDoor) keyspace(ctx context.Context, name string, keys ...[]byte) (kv.Keyspace, *kv.Error) {
+	for _, k := range keys {
+		if len(k) == 0 {
+			return kv.Keyspace{}, kv.Errorf(kv.Invalid, "a key must have at least one byte")
+		}
+		if len(k) > kv.KeyBytesMax {
+			return kv.Keyspace{}, kv.LimitError("key bytes", kv.KeyBytesMax, int64(len(k)), "use a shorter key")
+		}
+	}
+	return d.server.router.Keyspace(ctx, name)
+}
+
+func pairMessage(ks kv.Keyspace, r *kv.Row) *kvpb.Pair {
+	return &kvpb.Pair{Key: ks.UserKey(r.Key), Value: r.Value, Version: uint64(r.Version)}
+}
+
+// GetMany reads keys at one timestamp.
+func (d *kvDoor) GetMany(ctx context.Context, m *kvpb.GetManyRequest) (*kvpb.GetManyResponse, error) {
+	if len(m.GetKeys()) == 0 {
+		return nil, wire.Status(kv.Errorf(kv.Invalid, "no key is named"))
+	}
+	ks, err := d.keyspace(ctx, m.GetKeyspace(), m.GetKeys()...)
+	if err != nil {
+		return nil, wire.Status(err)
+	}
+	keys := make([]kv.Key, len(m.GetKeys()))
+	for i, k := range m.GetKeys() {
+		keys[i] = ks.FullKey(k)
+	}
+	found, at, err := d.server.router.ReadMany(ctx, keys, kv.Timestamp(m.GetTimestamp()))
+	if err != nil {
+		return nil, wire.Status(err)
+	}
+	answer := &kvpb.GetManyResponse{Timestamp: uint64(at)}
+	for i := range found {
+		one := &kvpb.GetResponse{Found: found[i].Ok}
+		if one.Found {
+			one.Pair = pairMessage(ks, &found[i].Row)
+		}
+		answer.Answers = append(answer.Answers, one)
+	}
+	return answer, nil
+}
+
+// Scan goes over a range, or counts it.
+func (d *kvDoor) Scan(m *kvpb.ScanRequest, out kvpb.KV_ScanServer) error {
+	ctx := out.Context()
+	ks, err := d.keyspace(ctx, m.GetKeyspace())
+	if err != nil {
+		return wire.Status(err)
+	}
+	if m.GetLimit() < 0 {
+		return wire.Status(kv.Errorf(kv.Invalid, "limit %d: it must not be negative", m.GetLimit()))
+	}
+	q := router.ScanQuery{
+		Keyspace: ks, Start: m.GetStart(), End: m.GetEnd(), At: kv.Timestamp(m.GetTimestamp()),
+		Reverse: m.GetReverse(), KeysOnly: m.GetKeysOnly(), Limit: int(m.GetLimit()),
+	}
+	if m.GetCountOnly() {
+		n, at, err := d.server.router.Count(ctx, q)
+		if err != nil {
+			return wire.Status(err)
+		}
+		return out.Send(&kvpb.ScanPage{Count: n, Timestamp: uint64(at)})
+	}
+	return sendPages(d.server.router.Scan(ctx, q), ks, out)
+}
+
+// sendPages sends the rows of a scan in messages of about wire.BatchBytes; at least one.
+func sendPages(s *router.Scan, ks kv.Keyspace, out kvpb.KV_ScanServer) error {
+	defer s.Close()
+	page, n := &kvpb.ScanPage{}, 0
+	for {
+		row, ok, err := s.Next()
+		if err != nil {
+			return wire.Status(err)
+		}
+		if !ok {
+			page.Timestamp = uint64(s.Timestamp())
+			return out.Send(page)
+		}
+		page.Pairs = append(page.Pairs, pairMessage(ks, &row))
+		if n += len(row.Key) + len(row.Value); n >= wire.BatchBytes {
+			page.Timestamp = uint64(s.Timestamp())
+			if err := out.Send(page); err != nil {
+				return err
+			}
+			page, n = &kvpb.ScanPage{}, 0
+		}
+	}
+}

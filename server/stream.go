@@ -1,0 +1,242 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/kvpb"
+	"github.com/kvd-db/kvd/proto/wire"
+)
+
+// opsSlab is how many ops are allocated at once.
+const opsSlab = 16
+
+// op is one request of a stream, from its frame to its answer.
+type op struct {
+	Submission
+	frame    wire.Op
+	stream   *stream
+	id       uint64
+	deadline time.Time
+	reserved int // bytes
+}
+
+// reply is one answer on its way to the sender.
+type reply struct {
+	id       uint64
+	reserved int
+	response *kv.Response
+	err      *kv.Error
+}
+
+// stream is one client's stream.
+type stream struct {
+	backend Backend
+	out     kvpb.KV_StreamServer
+	wake    chan struct{} // of one: something is ready
+
+	mu   sync.Mutex
+	book book
+
+	receiver receiver
+	sender   sender
+}
+
+// book is what is under way; guarded by mu.
+type book struct {
+	waiting  map[uint64]*op // those whose answer the client waits for
+	ready    []reply
+	active   int // ops that the backend has, and replies not yet sent
+	reserved int // bytes of all these
+	ended    bool
+}
+
+// receiver is what only the receiving goroutine touches.
+type receiver struct {
+	slab []op
+	now  time.Time // when the present message came
+	in   []*Submission
+}
+
+// sender is what only the sending goroutine touches.
+type sender struct {
+	replies []reply
+	message kvpb.ReplyBatch
+}
+
+// serve is the life of a stream: this goroutine sends. It ends when the client or the
+// connection does, or at stop.
+func serve(b Backend, out kvpb.KV_StreamServer, stop <-chan struct{}) error {
+	s := &stream{backend: b, out: out, wake: make(chan struct{}, 1), book: book{waiting: map[uint64]*op{}}}
+	received := make(chan error, 1)
+	go func() { received <- s.receive() }() // gRPC ends its Recv when this handler has returned
+	err := s.send(received, stop)
+	for _, o := range s.end() {
+		b.Cancel(&o.Submission)
+	}
+	return err
+}
+
+// end makes later answers go nowhere, and returns what is still in the backend.
+func (s *stream) end() []*op {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.book.ended = true
+	left := make([]*op, 0, len(s.book.waiting))
+	for _, o := range s.book.waiting {
+		left = append(left, o)
+	}
+	clear(s.book.waiting)
+	s.book.ready = nil
+	return left
+}
+
+// receive takes requests in until the client or the connection ends.
+func (s *stream) receive() error {
+	for {
+		// The frames are fresh memory each time: requests alias them.
+		m, err := s.out.Recv()
+		if err != nil {
+			return s.out.Context().Err() // a client that has closed its side is no error
+		}
+		b, bad := wire.OpenBatch(m.GetFrames())
+		if bad != nil {
+			return wire.Status(bad)
+		}
+		s.receiver.now = time.Now()
+		for {
+			f, ok := b.Next()
+			if !ok {
+				break
+			}
+			s.take(f)
+		}
+		s.submit()
+		if bad := b.Err(); bad != nil {
+			return wire.Status(bad)
+		}
+	}
+}
+
+// take handles one frame. Requests are gathered for submit.
+func (s *stream) take(f wire.Frame) {
+	switch f.Type {
+	case wire.FrameRequest:
+		o := s.newOp(f.ID)
+		err := wire.DecodeRequest(f.Body, &o.frame)
+		if err == nil {
+			err = checkLimits(&o.frame.Request)
+		}
+		if err = s.admit(o, len(f.Body), err); err == nil {
+			s.receiver.in = append(s.receiver.in, &o.Submission)
+		}
+	case wire.FrameCancel:
+		s.submit() // it may be in the same batch
+		if o := s.forget(f.ID); o != nil {
+			s.backend.Cancel(&o.Submission)
+		}
+	default:
+		s.answerAt(f.ID, kv.Errorf(kv.Invalid, "a client sends no frame of type %d", f.Type))
+	}
+}
+
+func (s *stream) newOp(id uint64) *op {
+	if len(s.receiver.slab) == 0 {
+		s.receiver.slab = make([]op, opsSlab)
+	}
+	o := &s.receiver.slab[0]
+	s.receiver.slab = s.receiver.slab[1:]
+	o.stream, o.id = s, id
+	o.Request, o.Asker = &o.frame.Request, o
+	return o
+}
+
+// admit counts a request in, or answers it with the error.
+func (s *stream) admit(o *op, n int, bad *kv.Error) *kv.Error {
+	timeout := o.frame.Timeout
+	if timeout == 0 {
+		timeout = kv.RequestTimeoutDefault
+	}
+	o.deadline = s.receiver.now.Add(timeout)
+	o.reserved = n
+	if q := o.frame.Request.Scan; q != nil && !q.CountOnly {
+		o.reserved += kv.ScanPageBytesMax
+		if q.Bytes > 0 {
+			o.reserved = n + q.Bytes
+		}
+	}
+	s.mu.Lock()
+	switch {
+	case bad != nil:
+	case s.book.ended:
+		s.mu.Unlock()
+		return kv.Errorf(kv.Closed, "the stream has ended")
+	case s.book.waiting[o.id] != nil:
+		bad = kv.Errorf(kv.Invalid, "id %d names a request that is under way", o.id)
+	case s.book.active >= OpsInFlightMax:
+		bad = kv.Errorf(kv.Unavailable, "%d requests of this stream are under way: wait for some of them", OpsInFlightMax)
+	case s.book.reserved+o.reserved > InFlightBytesMax && s.book.active > 0:
+		bad = kv.Errorf(kv.Unavailable, "requests and answers of this stream take more than %d bytes: wait for some of them", InFlightBytesMax)
+	default:
+		s.book.waiting[o.id] = o
+		s.book.active++
+		s.book.reserved += o.reserved
+	}
+	s.mu.Unlock()
+	if bad != nil {
+		s.answerAt(o.id, bad)
+	}
+	return bad
+}
+
+// submit hands over what was gathered.
+func (s *stream) submit() {
+	if len(s.receiver.in) == 0 {
+		return
+	}
+	s.backend.Submit(s.receiver.in)
+	clear(s.receiver.in)
+	s.receiver.in = s.receiver.in[:0]
+}
+
+// forget takes a request out of those that the client waits for.
+func (s *stream) forget(id uint64) *op {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.book.waiting[id]
+	delete(s.book.waiting, id)
+	return o
+}
+
+// Answer implements Asker.
+func (o *op) Answer(a *kv.Response, err *kv.Error) {
+	s := o.stream
+	s.mu.Lock()
+	if s.book.waiting[o.id] != o || s.book.ended { // canceled, late, or nobody is there
+		s.book.active--
+		s.book.reserved -= o.reserved
+		s.mu.Unlock()
+		return
+	}
+	delete(s.book.waiting, o.id)
+	s.book.ready = append(s.book.ready, reply{id: o.id, reserved: o.reserved, response: a, err: err})
+	s.mu.Unlock()
+	s.wakeSender()
+}
+
+// answerAt answers a request that the backend never saw.
+func (s *stream) answerAt(id uint64, err *kv.Error) {
+	s.mu.Lock()
+	s.book.active++ // until it is sent
+	s.book.ready = append(s.book.ready, reply{id: id, err: err})
+	s.mu.Unlock()
+	s.wakeSender()
+}
+
+func (s *stream) wakeSender() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
