@@ -51,13 +51,13 @@ const (
 
 // The mutants of storage.
 const (
-	NoSyncBeforeAnswer   Mutant = "NoSyncBeforeAnswer"
-	AnswersOutOfOrder    Mutant = "AnswersOutOfOrder"
-	TornMiddleCut        Mutant = "TornMiddleCut"
-	RecycledAccepted     Mutant = "RecycledAccepted"
-	PebbleAheadAccepted  Mutant = "PebbleAheadAccepted"
-	FaultyRejoins        Mutant = "FaultyRejoins"
-	LogCutPastFlushed    Mutant = "LogCutPastFlushed"
-	ApplyWithoutIndex    Mutant = "ApplyWithoutIndex"
-	CommitAboveLog       Mutant = "CommitAboveLog"
+	NoSyncBeforeAnswer  Mutant = "NoSyncBeforeAnswer"
+	AnswersOutOfOrder   Mutant = "AnswersOutOfOrder"
+	TornMiddleCut       Mutant = "TornMiddleCut"
+	RecycledAccepted    Mutant = "RecycledAccepted"
+	PebbleAheadAccepted Mutant = "PebbleAheadAccepted"
+	FaultyRejoins       Mutant = "FaultyRejoins"
+	LogCutPastFlushed   Mutant = "LogCutPastFlushed"
+	ApplyWithoutIndex   Mutant = "ApplyWithoutIndex"
+	CommitAboveLog      Mutant = "CommitAboveLog"
 )

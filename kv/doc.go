@@ -2,10 +2,10 @@
 // numbers of the system (one type for each kind), requests and responses, and the one
 // error type.
 //
-//	 user key ──► full key = [keyspace 4][bucket 2, hash keyspaces only][user key]
-//	                 │
-//	                 └─ a partition is a Span of full keys; a Descriptor says which,
-//	                    where its replicas are and under which Generation
+//	user key ──► full key = [keyspace 4][bucket 2, hash keyspaces only][user key]
+//	                │
+//	                └─ a partition is a Span of full keys; a Descriptor says which,
+//	                   where its replicas are and under which Generation
 //
 // Invariants:
 //   - All numbers are encoded big-endian, so that encoded keys order like the numbers.
@@ -13,5 +13,5 @@
 //   - An Error has exactly one Kind, and the numbers of Kinds never change (they cross
 //     the wire).
 //
-// The package imports nothing of kvd, starts nothing, and knows no wire format.
+// The package imports nothing of kvd, starts nothing, and encodes what is stored and sent of its own words (codec.go).
 package kv

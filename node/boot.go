@@ -50,10 +50,10 @@ func (n *Node) boot(b Boot) error {
 			n.system.tombstones[g.Group] = max(n.system.tombstones[g.Group], t)
 		}
 		if n.replicas[g.Group] == nil && n.system.resetting[g.Group] == nil {
-			n.keep.others[g.Group] = g.View
+			n.system.others[g.Group] = g.View
 		}
 		if !known[g.Group] && g.View.ReplicaID() == 0 {
-			n.keep.graves = append(n.keep.graves, g.Group) // the engine has forgotten it already
+			n.system.graves = append(n.system.graves, g.Group) // the engine has forgotten it already
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
@@ -12,10 +11,9 @@ import (
 // keeper holds the lists of replicas that something is due for, and what is known of the
 // log's use.
 type keeper struct {
-	proposing    []*replica           // have commands for the next entry
-	active       []*replica           // lead a partition that is in use: ticked
-	doomed       []*mvcc.ReplicaState // being destroyed
-	coreCommands [][]byte             // for the next entry of the system partition
+	proposing    []*replica // have commands for the next entry
+	active       []*replica // lead a partition that is in use: ticked
+	coreCommands [][]byte   // for the next entry of the system partition
 
 	at       kv.Instant // next look at the log
 	retainAt kv.Instant // next look at old versions
@@ -24,11 +22,6 @@ type keeper struct {
 	appended int64      // bytes handed to the log since the last flush request
 	flushing bool       // a flush was asked for and not heard of
 	bytes    int64      // of all replicas, as last summed up
-	// others are groups that the log knows and that do not run: half made, damaged, buried.
-	// What the log holds of them must stay as well.
-	others map[kv.PartitionID]*wal.View
-	graves []kv.PartitionID // destroyed; their tombstones stay in the log until the engine has flushed its own
-	buried []kv.PartitionID // the same, and the flush was asked for
 }
 
 // Flushed is what a flush of the engine made durable.
@@ -56,14 +49,14 @@ func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 
 // forget lets the log drop the tombstones that the engine now keeps durably.
 func (n *Node) forget() {
-	for _, p := range n.keep.buried {
-		v := n.keep.others[p]
+	for _, p := range n.system.buried {
+		v := n.system.others[p]
 		if v != nil && v.ReplicaID() == 0 && v.OldestSegment() != wal.SegmentNone && n.replicas[p] == nil && n.system.creating[p] == nil {
 			n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkForget}, nil))
 		}
 	}
-	n.keep.buried = nil
-	if len(n.keep.graves) > 0 {
+	n.system.buried = nil
+	if len(n.system.graves) > 0 {
 		n.flushEngine()
 	}
 }
@@ -74,7 +67,7 @@ func (n *Node) oldest() uint64 {
 	for _, g := range n.set.Groups() {
 		oldest = min(oldest, g.View().OldestSegment())
 	}
-	for _, v := range n.keep.others { // a minimum: the order does not show
+	for _, v := range n.system.others { // a minimum: the order does not show
 		oldest = min(oldest, v.OldestSegment())
 	}
 	for _, c := range n.system.creating {
@@ -121,7 +114,7 @@ func (n *Node) keepTick() {
 func (n *Node) flushEngine() {
 	if !n.keep.flushing {
 		n.keep.flushing, n.keep.appended = true, 0
-		n.keep.buried, n.keep.graves = append(n.keep.buried, n.keep.graves...), nil
+		n.system.buried, n.system.graves = append(n.system.buried, n.system.graves...), nil
 		n.out.FlushEngine = true
 	}
 }

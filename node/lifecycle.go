@@ -21,6 +21,21 @@ const (
 	firstTerm  kv.Term     = 1
 )
 
+// lives are the replicas of this node that do not run: on their way in, on their way out, or
+// damaged.
+type lives struct {
+	tombstones map[kv.PartitionID]kv.ReplicaID // the newest buried id of each partition
+	creating   map[kv.PartitionID]*creation
+	resetting  map[kv.PartitionID]*resetting
+	damaged    []*mvcc.ReplicaState // must not run (rule 56)
+	doomed     []*mvcc.ReplicaState // being destroyed
+	// others are groups that the log knows and that do not run. What the log holds of them
+	// must stay as well.
+	others map[kv.PartitionID]*wal.View
+	graves []kv.PartitionID // destroyed; their tombstones stay in the log until the engine has flushed its own
+	buried []kv.PartitionID // the same, and the flush was asked for
+}
+
 // creation is a replica that the core ordered and that is on its way to the disk: first the
 // log, then the engine, flushed; only then it is opened and the order is answered.
 type creation struct {
@@ -52,7 +67,7 @@ func (n *Node) create(c *creation) {
 		m.Index, m.Term, h = 0, 0, nil
 	}
 	n.system.creating[c.desc.Partition] = c
-	if v := n.keep.others[c.desc.Partition]; v != nil && v.ReplicaID() == c.replica {
+	if v := n.system.others[c.desc.Partition]; v != nil && v.ReplicaID() == c.replica {
 		c.view = v // the log has it; the engine is what is missing
 		n.out.Applies = append(n.out.Applies, &Apply{kind: applyCreate, state: c.state()})
 		return
@@ -77,7 +92,7 @@ func (n *Node) Stored(now kv.Instant, appends []*replication.Append, pos [][]wal
 			n.buried(a, pos[i])
 			continue
 		case wal.MarkForget:
-			delete(n.keep.others, a.Partition())
+			delete(n.system.others, a.Partition())
 			continue
 		}
 		n.resetStored(a, pos[i])
@@ -112,7 +127,7 @@ func (n *Node) created(a *Apply) {
 		return
 	}
 	delete(n.system.creating, p)
-	delete(n.keep.others, p)
+	delete(n.system.others, p)
 	c.view.UseCache(n.set.Cache())
 	if _, err := n.openReplica(a.state, c.view, c.view.HardState()); err != nil {
 		n.fault(p, err)
@@ -167,26 +182,26 @@ func (n *Node) bury(s *mvcc.ReplicaState) {
 	p := s.Descriptor.Partition
 	n.system.tombstones[p] = max(n.system.tombstones[p], s.Replica)
 	n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkTombstone, Replica: s.Replica}, nil))
-	n.keep.doomed = append(n.keep.doomed, s)
+	n.system.doomed = append(n.system.doomed, s)
 }
 
 // buried goes on when the tombstone is durable.
 func (n *Node) buried(a *replication.Append, pos []wal.Position) {
 	v := wal.NewView(a.Partition(), nil)
 	v.Stored(&a.Log, pos)
-	n.keep.others[a.Partition()] = v
-	i := slices.IndexFunc(n.keep.doomed, func(s *mvcc.ReplicaState) bool {
+	n.system.others[a.Partition()] = v
+	i := slices.IndexFunc(n.system.doomed, func(s *mvcc.ReplicaState) bool {
 		return s.Descriptor.Partition == a.Partition() && s.Replica == a.Log.Mark.Replica
 	})
 	if i < 0 {
 		return
 	}
-	n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, state: n.keep.doomed[i]})
-	n.keep.doomed = slices.Delete(n.keep.doomed, i, i+1)
+	n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, state: n.system.doomed[i]})
+	n.system.doomed = slices.Delete(n.system.doomed, i, i+1)
 }
 
 func (n *Node) destroyed(a *Apply) {
-	n.keep.graves = append(n.keep.graves, a.state.Descriptor.Partition)
+	n.system.graves = append(n.system.graves, a.state.Descriptor.Partition)
 	n.flushEngine()
 	n.send(n.oracle(), Message{OrderDone: &core.OrderDone{Partition: a.state.Descriptor.Partition, Replica: a.state.Replica, Dropped: true}})
 }

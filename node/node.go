@@ -5,7 +5,6 @@ import (
 
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
@@ -32,15 +31,12 @@ type system struct {
 	leader     kv.NodeID    // of the core, as last heard by a node that holds no replica of it
 	wallMillis int64        // of the last tick
 	report     reporter
-	damaged    []*mvcc.ReplicaState // replicas that must not run (rule 56)
-	tickAt     kv.Instant           // next slow tick
-	announced  kv.Revision          // of the core's state, whose nodes were last announced
-	tombstones map[kv.PartitionID]kv.ReplicaID
-	creating   map[kv.PartitionID]*creation
-	resetting  map[kv.PartitionID]*resetting
+	tickAt     kv.Instant  // next slow tick
+	announced  kv.Revision // of the core's state, whose nodes were last announced
 	checks     checks
 	faulty     []string
-	draining   bool
+	lives
+	draining bool
 }
 
 // New starts a node from what its disk holds. The incarnation in id must be durable.
@@ -52,7 +48,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	n.rng = rand.New(rand.NewPCG(cfg.Seed, id.Incarnation<<16|uint64(id.Node)))
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
-	n.keep.others = map[kv.PartitionID]*wal.View{}
+	n.system.others = map[kv.PartitionID]*wal.View{}
 	n.system.resetting = map[kv.PartitionID]*resetting{}
 	n.reads.parked = map[uint64]*indexRead{}
 	n.set = replication.NewSet(now, replication.Options{

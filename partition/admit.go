@@ -13,10 +13,6 @@ func (l *leader) admitCommit(id RequestID, q *kv.Commit) {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	k := &lookup{id: q.ID, term: q.Term, asOf: q.AsOf, commit: q}
-	if len(q.Writes) > 0 {
-		k.anchor = q.Writes[0].Key
-	}
 	if l.ownTerm(q.Term) {
 		if e := l.seen.Look(q.ID); e.Status != txn.Unknown {
 			l.answerSeen(id, q, e)
@@ -26,6 +22,10 @@ func (l *leader) admitCommit(id RequestID, q *kv.Commit) {
 			l.start(id, q)
 			return
 		}
+	}
+	k := &lookup{id: q.ID, term: q.Term, asOf: q.AsOf, commit: q}
+	if len(q.Writes) > 0 {
+		k.anchor = q.Writes[0].Key
 	}
 	l.lookUp(k, id)
 }

@@ -20,7 +20,10 @@ func (l *leader) checkKey(k kv.Key) *kv.Error {
 
 func (l *leader) checkSpan(s kv.Span) *kv.Error {
 	if !l.desc.Span.ContainsSpan(s) {
-		return l.wrongPartition(s.Start)
+		if !l.desc.Span.Contains(s.Start) {
+			return l.wrongPartition(s.Start)
+		}
+		return l.wrongPartition(l.desc.Span.End) // the first key that is not here
 	}
 	if len(s.Start) > fullKeyBytesMax || len(s.End) > fullKeyBytesMax+1 {
 		return kv.LimitError("the length of a key in bytes", fullKeyBytesMax, int64(max(len(s.Start), len(s.End))), "use shorter bounds")

@@ -9,7 +9,20 @@ import (
 // entryFormat is the first byte of every entry's data.
 const entryFormat = 1
 
-// commandKind is the first byte of a command. Numbers are durable.
+// commandKind is the first byte of a command. Numbers are durable. The bytes of an entry:
+//
+//	entry      = format 1, then per command: length (uvarint), command
+//	write      = 1, id (16), asOf (8), c (8), number of versions (uvarint), versions
+//	version    = 1, key, value | 2, key                      a tombstone has no value
+//	setGC      = 2, G (8)
+//	setHorizon = 3, H (8)
+//	digest     = 4, id of the check (8)
+//	descriptor = 5, generation that it replaces (uvarint), partition (uvarint), keyspace (uvarint),
+//	             start, end, generation (uvarint), next replica (uvarint), number of replicas
+//	             (uvarint), per replica: id (uvarint), node (uvarint), role (1)
+//
+// Keys and values are a length (uvarint) and bytes; numbers of 8 bytes are big-endian; uvarints
+// have their shortest form.
 type commandKind byte
 
 const (

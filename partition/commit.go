@@ -130,6 +130,9 @@ func (l *leader) drawn(c *commit, ts kv.Timestamp) {
 		l.abort(c, l.fromTheFuture(max(q.Start, q.AsOf)))
 		return
 	}
+	if ts <= c.declared.newest {
+		violated("a timestamp is above all versions under its latches (rule B4): %d, %d", ts, c.declared.newest)
+	}
 	c.timestamp = ts
 	if len(c.req.Writes) == 0 {
 		l.validated(c)

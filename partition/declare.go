@@ -10,10 +10,11 @@ import (
 
 // declared is what a commit latches, and what it does with it.
 type declared struct {
-	bytes  int     // keys and values
-	blind  bool    // no expectation, no sum, nothing read: no evaluation is needed
-	at     []int   // the latch of each write; nil: there is one write and one latch
-	values []value // what the writes come to; nil: as they are in the request
+	bytes  int          // keys and values
+	blind  bool         // no expectation, no sum, nothing read: no evaluation is needed
+	at     []int        // the latch of each write; nil: there is one write and one latch
+	newest kv.Timestamp // of the versions that the evaluation looked at
+	values []value      // what the writes come to; nil: as they are in the request
 }
 
 // value is what an evaluated write comes to.

@@ -124,6 +124,7 @@ func (l *leader) conflict(c *commit, key kv.Key) *kv.Error {
 // out a sum.
 func (c *commit) resolve(i int, v *FoundVersion) *kv.Error {
 	w := &c.req.Writes[i]
+	c.declared.newest = max(c.declared.newest, v.Timestamp)
 	if !meets(&w.Expect, v) {
 		e := kv.Errorf(kv.Expectation, "key %x is not as expected: nothing was written", []byte(w.Key))
 		e.Key = w.Key

@@ -14,9 +14,8 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	k := &lookup{id: q.ID, term: q.Term, asOf: q.AsOf, anchor: q.Anchor}
 	if !l.ownTerm(q.Term) {
-		l.lookUp(k, id)
+		l.lookUpOutcome(id, q)
 		return
 	}
 	t := &ticket{id: id, outcome: true}
@@ -30,7 +29,7 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 		l.answerAborted(t, nil)
 	default:
 		if l.beforeWindow(q.AsOf) {
-			l.lookUp(k, id)
+			l.lookUpOutcome(id, q)
 			return
 		}
 		if !invariant.Mutated(invariant.OutcomeNoMark) {
@@ -38,6 +37,10 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 		}
 		l.answerAborted(t, nil)
 	}
+}
+
+func (l *leader) lookUpOutcome(id RequestID, q *kv.OutcomeOf) {
+	l.lookUp(&lookup{id: q.ID, term: q.Term, asOf: q.AsOf, anchor: q.Anchor}, id)
 }
 
 func (l *leader) outcomeOfRunning(id RequestID, t *ticket, c *commit) {

@@ -65,7 +65,8 @@ func (r *retained) applied(gc, horizon kv.Timestamp) {
 }
 
 // Lead begins to serve in a term. The arguments are the applied state at the moment when an
-// entry of the term itself is applied (rule A6): before that the node refuses requests.
+// entry of the term itself is applied (rule A6): before that the node refuses requests. desc
+// must not be changed afterwards.
 func (p *Partition) Lead(term kv.Term, desc *kv.Descriptor, gc, horizon kv.Timestamp) {
 	invariant.Check(p.lead == nil, "partition %d begins to lead once per term", p.id)
 	l := &leader{
@@ -163,8 +164,10 @@ func (p *Partition) ReadDone(t *ReadTask, r *ReadResult) {
 	if l == nil || t.Term != l.term {
 		return
 	}
-	t.owner.(evaluator).evaluated(l, t, r)
-	l.run()
+	if e, ok := t.owner.(evaluator); ok {
+		e.evaluated(l, t, r)
+		l.run()
+	}
 }
 
 // Tick moves the window of the seen set forward (rule I6) and ends what waited too long. It

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -389,22 +390,25 @@ func (w *walk) settle() {
 	w.fail("it does not come to rest")
 }
 
-func (w *walk) checkEmpty() {
+// leftovers is what should be gone once everything has finished.
+func (w *walk) leftovers() string {
+	for _, id := range w.order {
+		if w.waiting[id] != nil {
+			return fmt.Sprintf("request %d was never answered", id)
+		}
+	}
 	commands, bytes := w.p.Inflight()
 	l := w.p.lead
 	if commands != 0 || bytes != 0 || w.p.Waiting() != 0 || l.table.Len() != 0 || l.table.Waiting() != 0 || l.bytes != 0 {
-		w.fail("left over: %d commands, %d bytes, %d requests, %d keys, %d guards, %d bytes admitted",
+		return fmt.Sprintf("left over: %d commands, %d bytes, %d requests, %d keys, %d guards, %d bytes admitted",
 			commands, bytes, w.p.Waiting(), l.table.Len(), l.table.Waiting(), l.bytes)
 	}
-	for _, id := range w.order {
-		if w.waiting[id] != nil {
-			w.fail("request %d was never answered", id)
-		}
-	}
+	return ""
 }
 
-// runWalk is the problem that a seed shows, "" if there is none. A broken invariant is one.
-func runWalk(t testing.TB, e *mvcc.Engine, seed uint64, steps int) (problem string) {
+// runWalk is the problem that clients see in the history of a seed, "" if there is none, and
+// what is left over after it. A broken invariant is a problem.
+func runWalk(t testing.TB, e *mvcc.Engine, seed uint64, steps int) (problem, leftovers string) {
 	w := newWalk(t, e, seed)
 	defer func() {
 		if r := recover(); r != nil {
@@ -416,21 +420,25 @@ func runWalk(t testing.TB, e *mvcc.Engine, seed uint64, steps int) (problem stri
 	}
 	w.settle()
 	w.judge(w.log)
-	w.checkEmpty()
-	return w.problem
+	return w.problem, w.leftovers()
 }
 
 const walkSteps = 600
 
+var (
+	walksFlag = flag.Uint64("walks", 800, "number of random histories")
+	firstFlag = flag.Uint64("first", 0, "seed of the first random history")
+)
+
 func TestRandomHistories(t *testing.T) {
-	walks := uint64(1500)
+	walks := *walksFlag
 	if testing.Short() {
-		walks = 100
+		walks = min(walks, 100)
 	}
 	e := newEngine(t)
-	for seed := range walks {
-		if problem := runWalk(t, e, seed, walkSteps); problem != "" {
-			t.Fatalf("seed %d: %s", seed, problem)
+	for seed := *firstFlag; seed < *firstFlag+walks; seed++ {
+		if problem, leftovers := runWalk(t, e, seed, walkSteps); problem+leftovers != "" {
+			t.Fatalf("seed %d: %s %s", seed, problem, leftovers)
 		}
 	}
 }

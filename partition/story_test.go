@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 )
 
 // TestStories runs the scripts under testdata, one situation each. The commands:
@@ -27,6 +27,7 @@ import (
 //	snapshot                         the oldest read is executed; finish delivers it
 //	read                             both
 //	tick [now=SECONDS]               gc TS | horizon TS | digest N
+//	collect                          what G allows is collected
 //	settle                           everything is answered, committed and applied
 //	show                             what is left
 //
@@ -34,6 +35,7 @@ import (
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		s := &story{world: newWorld(t, Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20})}
+		s.heard = 5
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t
 			s.run(d)
@@ -101,6 +103,9 @@ func (s *story) runLog(d *datadriven.TestData) {
 	case "finish":
 		s.world.finish(s.task, s.result)
 	case "read":
+		if len(s.reads) == 0 {
+			s.t.Fatalf("%s: there is nothing to read", d.Pos)
+		}
 		t := s.takeRead(0)
 		s.world.finish(t, s.execute(t))
 	case "tick":
@@ -112,6 +117,10 @@ func (s *story) runLog(d *datadriven.TestData) {
 		s.say("%v", s.p.ProposeHorizon(s.stamp(d.CmdArgs[0].Key)))
 	case "digest":
 		s.say("%v", s.p.ProposeDigest(uint64(s.atoi(d.CmdArgs[0].Key))))
+	case "collect":
+		res, err := s.engine.CollectGarbage(mvcc.GCArgs{Span: s.desc.Span, Threshold: s.machine.State().GC, Full: true})
+		s.must(err)
+		s.say("%d versions", res.Versions)
 	case "settle":
 		s.quiesce()
 	case "show":
@@ -204,7 +213,7 @@ func (s *story) parseWrite(f []string) kv.Write {
 	case "del":
 		w.Kind = kv.WriteDelete
 	default:
-		s.t.Fatal(fmt.Sprintf("unknown write %v", f))
+		s.t.Fatalf("unknown write %v", f)
 	}
 	if len(rest) == 0 {
 		return w

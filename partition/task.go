@@ -136,11 +136,15 @@ func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
 	case err != nil:
 		return kv.AsError(err)
 	case !ok:
-		return kv.Errorf(kv.Unavailable, "partition %d has left this node: ask another one", t.Partition)
+		return leftNode(t.Partition)
 	case t.At < st.GC:
 		return tooOld(t.Partition, t.At, st.GC)
 	}
 	return nil
+}
+
+func leftNode(p kv.PartitionID) *kv.Error {
+	return kv.Errorf(kv.Unavailable, "partition %d has left this node: ask another one", p)
 }
 
 func tooOld(p kv.PartitionID, ts, gc kv.Timestamp) *kv.Error {
@@ -192,7 +196,7 @@ func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
 		return failed(err)
 	}
 	if !ok {
-		return failed(kv.Errorf(kv.Unavailable, "partition %d has left this node: ask another one", p))
+		return failed(leftNode(p))
 	}
 	res := &ReadResult{Horizon: st.Horizon}
 	c, ok, err := r.FindOutcome(l.Anchor, l.ID, l.AsOf)
@@ -207,6 +211,11 @@ func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
 		v, ok, err := r.Get(k, c)
 		if err != nil {
 			return failed(err)
+		}
+		if (!ok || v.Timestamp != c) && c <= st.GC {
+			// Overwritten and collected, which the anchor's version was not: as if none were
+			// left. asOf < c <= G <= H, so the answer is "expired".
+			return &ReadResult{Horizon: st.Horizon}
 		}
 		sum, bad := strconv.ParseInt(string(v.Value), 10, 64)
 		if !ok || v.Timestamp != c || bad != nil {

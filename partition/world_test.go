@@ -81,7 +81,9 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) say(format string, args ...any) { w.trace = append(w.trace, fmt.Sprintf(format, args...)) }
+func (w *world) say(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf(format, args...))
+}
 
 // flush is the trace since the last flush.
 func (w *world) flush() string {

@@ -211,10 +211,6 @@ func (g *Group) isVoter(id kv.ReplicaID) bool {
 	return slices.Contains(g.conf.Voters, uint64(id)) || slices.Contains(g.conf.VotersOutgoing, uint64(id))
 }
 
-func (g *Group) isMember(id kv.ReplicaID) bool {
-	return g.isVoter(id) || slices.Contains(g.conf.Learners, uint64(id)) || slices.Contains(g.conf.LearnersNext, uint64(id))
-}
-
 // joint reports whether the group is between two configurations.
 func (g *Group) joint() bool { return len(g.conf.VotersOutgoing) > 0 }
 

@@ -134,6 +134,7 @@ func (m *machine) ReadEntry(p wal.Position, e *wal.Entry) error {
 	*e = m.entries[p]
 	return nil
 }
+
 func (m *machine) Faulty(g *Group, err error) { m.w.t.Fatalf("partition %d: %v", g.Partition(), err) }
 
 // turn does everything that the node wants done.

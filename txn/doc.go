@@ -13,7 +13,7 @@
 //	Seen    ids of this term: running | aborted | committed, a sliding window (I6 to I8)
 //
 // One Table entry per key holds both the queue of latches and the pending versions, so a
-// put costs three operations of the tree: insert, find nothing else, remove.
+// put costs three operations of the tree: find, insert, remove.
 //
 // Invariants:
 //   - A guard has all its latches or is waiting; a waiting guard waits only for guards that

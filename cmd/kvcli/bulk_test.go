@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+func TestImportVerifyExport(t *testing.T) {
+	dir, back := t.TempDir(), t.TempDir()
+	files := map[string]string{"a.txt": "one", "sub/b": "\x00\xff", "sub/deep/empty": "", "z z": "spaces"}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(filepath.Join(dir, "a.txt"), 3); err != nil {
+		t.Fatal(err)
+	}
+	big := filepath.Join(dir, "too-big")
+	if err := errors.Join(os.WriteFile(big, nil, 0o666), os.Truncate(big, kv.ValueBytesMax+1)); err != nil {
+		t.Fatal(err)
+	}
+	a := newTestApp("")
+	out, talk, code := a.run("import", "--from-dir", dir, "-o", "json")
+	var sum map[string]any
+	if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 0 {
+		t.Fatalf("import: %d, %v: %s%s", code, err, out, talk)
+	}
+	if sum["imported"] != 4.0 || sum["skipped"] != 1.0 || sum["bytes"] != 11.0 || sum["longest_write_gap_ms"] == nil || !strings.Contains(talk, "skipped too-big: it has 8388609 bytes") {
+		t.Errorf("import: %v, %s", sum, talk)
+	}
+	if got := a.must(t, "get", "sub/b"); !strings.Contains(got, `"value":{"b64":"AP8="}`) {
+		t.Errorf("sub/b is %s", got)
+	}
+	a.must(t, "verify", "--from-dir", dir)
+	a.must(t, "import", "--verify", "--from-dir", dir)
+	exported := a.must(t, "export")
+	a.must(t, "export", "--to-dir", back)
+	for name, text := range files {
+		if b, err := os.ReadFile(filepath.Join(back, name)); err != nil || string(b) != text {
+			t.Errorf("%s came back as %q, %v", name, b, err)
+		}
+	}
+
+	b := newTestApp(exported)
+	b.must(t, "import", "--jsonl", "-")
+	b.must(t, "verify", "--from-dir", dir)
+	b.must(t, "put", "sub/b", "0x00fe")
+	if _, talk, code := b.run("verify", "--from-dir", dir); code != exitError || !strings.Contains(talk, "sub/b differs from byte 1 on (2 bytes in the source, 2 in the store)") {
+		t.Errorf("a difference: %d, %s", code, talk)
+	}
+	b.must(t, "del", "a.txt")
+	before := b.fake.Writes()
+	if _, talk, code := b.run("import", "--verify", "--from-dir", dir); code != exitError || !strings.Contains(talk, "a.txt is missing") {
+		t.Errorf("a missing key: %d, %s", code, talk)
+	}
+	if b.fake.Writes() != before {
+		t.Error("import --verify has written something")
+	}
+	for _, args := range []string{"import", "import --from-dir x --jsonl y", "import --from-dir /nonexistent/dir", "import --jsonl /nonexistent/file", "export --jsonl --to-dir x", "verify --from-dir . --workers 0"} {
+		if _, _, code := b.run(strings.Fields(args)...); code != exitUsage {
+			t.Errorf("%s: exit code %d, want 2", args, code)
+		}
+	}
+}
+
+func TestBench(t *testing.T) {
+	dir := t.TempDir()
+	a := newTestApp("")
+	for _, name := range []string{"a.json", "b.json"} {
+		out, talk, code := a.run("bench", "run", "--workload", "ycsb-f", "--workers", "2", "--keys", "50", "--value-bytes", "64", "--duration", "200ms", "--no-warmup",
+			"--json", filepath.Join(dir, name), "--html", filepath.Join(dir, "r.html"))
+		if code != 0 || !strings.Contains(out, "verdict: OK") || !strings.Contains(talk, "ycsb-f, 2 workers") {
+			t.Fatalf("bench run: %d\n%s%s", code, out, talk)
+		}
+	}
+	if html, err := os.ReadFile(filepath.Join(dir, "r.html")); err != nil || bytes.Contains(html, []byte("http://")) || !bytes.Contains(html, []byte("<svg")) {
+		t.Errorf("the report is not one page that needs nothing else: %v", err)
+	}
+	out := a.must(t, "bench", "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"))
+	if !strings.Contains(out, "ops/s") || !strings.Contains(out, "B/A") {
+		t.Errorf("bench compare:\n%s", out)
+	}
+	if out := a.must(t, "bench", "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"), "-o", "json"); !json.Valid([]byte(out)) {
+		t.Errorf("bench compare -o json:\n%s", out)
+	}
+	if _, _, code := a.run("bench", "compare", filepath.Join(dir, "a.json"), filepath.Join(dir, "none")); code != exitUsage {
+		t.Errorf("a missing file: exit code %d", code)
+	}
+	if _, _, code := a.run("bench", "run", "--keyspace", "none"); code != exitNotFound {
+		t.Errorf("no keyspace: exit code %d", code)
+	}
+	if _, _, code := a.run("bench", "run", "--value-bytes", "8"); code != exitUsage {
+		t.Errorf("short values: exit code %d", code)
+	}
+	// A store that hands out damaged values must not get away with it.
+	a.must(t, "put", "user000000000000", "rubbish")
+	out, talk, code := a.run("bench", "run", "--workload", "get", "--workers", "1", "--keys", "1", "--duration", "50ms", "--no-warmup", "--skip-load")
+	if code != exitError || !strings.Contains(out, "verdict: INVALID") || !strings.Contains(talk, "wrong value") {
+		t.Errorf("a damaged value: %d\n%s%s", code, out, talk)
+	}
+}

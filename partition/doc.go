@@ -1,0 +1,42 @@
+// Package partition is the replicated unit of data: what its leader admits, evaluates and
+// proposes, and what every replica does when an entry is applied.
+//
+//	kv.Request                 leader (in the node's loop, one Partition per replica)
+//	    │
+//	    ▼        seen? own term?      latches        Draw          pending version
+//	admission ──────────────────► txn.Table ──► evaluate ──► draw ──► command queued
+//	    │ (C1: looked up if not)        ▲   Read: engine, or          │ TakeProposal
+//	    │                               │   a pending version         ▼
+//	    │ reads: Draw r, await (D2) ────┘                    ── one Raft entry ──
+//	    ▼                                                             │ Committed: answered (C6)
+//	ReadTask ──► reader pool: Execute(mvcc.Reader)                    ▼
+//	             answered by the node, under the lease (D5)      Machine.Apply ──► mvcc.Batch
+//	                                                                  │ every replica, below the log
+//	             pending versions go, ids become committed ◄── Applied
+//
+// There are two halves that share nothing but the bytes of entries:
+//
+//   - Partition decides. It is driven by the node's loop and speaks through Sink; it never
+//     blocks, and it keeps no state that outlives its term (rule A5): Unlead drops it whole.
+//   - Machine applies. It is a deterministic function of the log, the same on all replicas.
+//
+// Invariants:
+//   - An id is committed at most once, and only in the term that it names (rules A1, A2). What
+//     is called aborted was marked before it was told.
+//   - A timestamp is asked for under all latches, after validation (rule B2), and the versions of a
+//     key are proposed in ascending order (rule B4).
+//   - A proposed write holds up no other writer: it is a version to those behind it (rule C5b).
+//     Reads await it until it is applied.
+//   - What reveals the state of a key is a serving task: reads, and the refusal of a
+//     compare-and-set, which first awaits the version that it names.
+//   - Every wait and every queue has a limit (Options), and every request one answer.
+//   - G <= H, and both only grow.
+//
+// The package never reads a clock (Sink.Now), never invents a timestamp (Sink.Draw), never
+// touches the engine from the loop, and knows neither Raft nor the network. It checks no
+// lease: that is the node's part of every serving task.
+//
+// Two-phase commit will add durable locks, records and coordinators. Their places: numbers 6 to 10
+// of the commands; a lock met under latches gives them up (txn.Table.Drop) and waits without a
+// place in any queue; questions to an anchor are what admitOutcome answers already.
+package partition

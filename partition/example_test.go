@@ -1,0 +1,50 @@
+package partition_test
+
+import (
+	"fmt"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/partition"
+)
+
+// node is the least that a Partition needs around it.
+type node struct{ heard kv.Timestamp }
+
+func (n *node) Draw(_ *partition.Partition, token uint64) { fmt.Println("draw", token) }
+func (n *node) Read(t *partition.ReadTask)                { fmt.Println("read, serving:", t.Serve) }
+func (n *node) Propose(*partition.Partition)              { fmt.Println("commands are queued") }
+func (n *node) Now() kv.Instant                           { return 0 }
+func (n *node) Heard() kv.Timestamp                       { return n.heard }
+
+func (n *node) Reply(id partition.RequestID, resp *kv.Response, err *kv.Error) {
+	if err != nil {
+		fmt.Println("request", id, "failed:", err.Kind)
+		return
+	}
+	fmt.Println("request", id, "committed at", uint64(resp.Timestamp))
+}
+
+// A put on its way: one draw, one command, one entry; answered when that is committed.
+func ExamplePartition() {
+	n := &node{heard: 100}
+	p := partition.New(7, partition.Options{}, n)
+	p.Lead(3, &kv.Descriptor{Partition: 7, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}}, 0, 0)
+
+	p.Request(1, &kv.Request{Commit: &kv.Commit{
+		ID: kv.TxID{1}, Term: 3, AsOf: 100,
+		Writes: []kv.Write{{Kind: kv.WritePut, Key: kv.Key("k"), Value: []byte("v")}},
+	}})
+	p.Drawn(0, 101)
+	data := p.TakeProposal(1 << 20)
+	fmt.Println("an entry of", len(data), "bytes")
+	p.Committed(3, 12)
+	p.Applied(12, 0, 0)
+
+	p.Request(2, &kv.Request{Read: &kv.Read{Keys: []kv.Key{kv.Key("k")}}})
+	// Output:
+	// draw 0
+	// commands are queued
+	// an entry of 41 bytes
+	// request 1 committed at 101
+	// read, serving: true
+}

@@ -1,0 +1,20 @@
+package cluster
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock waits for the lock of a file; it ends with the process.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
