@@ -36,7 +36,7 @@ func (l *leader) ownTerm(t kv.Term) bool { return t == l.term || invariant.Mutat
 // beforeWindow reports whether an id that is not in the seen set may have been there, or may
 // be older than what outcomes are kept for (rules I3, I6).
 func (l *leader) beforeWindow(asOf kv.Timestamp) bool {
-	if asOf <= l.retained.horizon && !invariant.Mutated(invariant.NoHorizon) {
+	if l.retained.horizon != 0 && asOf <= l.retained.horizon && !invariant.Mutated(invariant.NoHorizon) {
 		return true
 	}
 	return asOf <= l.seen.Window() && !invariant.Mutated(invariant.WindowForgets)
@@ -113,7 +113,7 @@ func (k *lookup) evaluated(l *leader, _ *ReadTask, r *ReadResult) {
 // term that is neither there nor seen and lies before the window (rule I6).
 func (l *leader) notFound(k *lookup, horizon kv.Timestamp) {
 	switch {
-	case k.asOf <= horizon && !invariant.Mutated(invariant.NoHorizon):
+	case horizon != 0 && k.asOf <= horizon && !invariant.Mutated(invariant.NoHorizon):
 		e := kv.Errorf(kv.Expired, "commit %v is from %v, and outcomes are known from %v on: it was not executed now", k.id, k.asOf, horizon)
 		e.Partition = l.id
 		l.answer(&k.ticket, nil, e)

@@ -103,14 +103,10 @@ func (l *leader) checkOutcome(q *kv.OutcomeOf) *kv.Error {
 	return l.checkKey(q.Anchor)
 }
 
-// checkTimestamp insists on a timestamp that was drawn already and is retained; 0 is none.
+// checkTimestamp insists on a timestamp that is retained; 0 is none. That it is from the
+// past is seen when the read is admitted.
 func (l *leader) checkTimestamp(ts kv.Timestamp) *kv.Error {
-	switch {
-	case ts == 0:
-		return nil
-	case ts > l.sink.Heard():
-		return l.fromTheFuture(ts)
-	case ts < l.retained.gc:
+	if ts != 0 && ts < l.retained.gc {
 		return tooOld(l.id, ts, l.retained.gc)
 	}
 	return nil

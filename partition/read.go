@@ -28,6 +28,8 @@ func (l *leader) admitRead(id RequestID, q *kv.Read) {
 	}
 	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q}}
 	switch {
+	case q.Timestamp > l.sink.Heard():
+		l.drawForRead(r, id)
 	case q.Timestamp != 0:
 		l.await(r, id)
 	case len(q.Keys) == 1:
@@ -59,7 +61,7 @@ func (l *leader) admitScan(id RequestID, q *kv.Scan) {
 		return
 	}
 	r := &read{at: q.Timestamp, task: ReadTask{Scan: q}}
-	if q.Timestamp != 0 {
+	if q.Timestamp != 0 && q.Timestamp <= l.sink.Heard() {
 		l.await(r, id)
 		return
 	}
@@ -68,6 +70,8 @@ func (l *leader) admitScan(id RequestID, q *kv.Scan) {
 
 // drawForRead gives a read of more than one key its timestamp: what is newest for one key and
 // newest for another is not one state, since versions are applied in the order of the log (rule B5).
+// A read that brings a timestamp which this node has not heard of draws as well: what it
+// brought is from the past if a timestamp drawn now is above it.
 func (l *leader) drawForRead(r *read, id RequestID) {
 	l.addTicket(&r.ticket, id, r)
 	r.drawing = true
@@ -77,7 +81,13 @@ func (l *leader) drawForRead(r *read, id RequestID) {
 // drawn looks for writes under way only now that r is known (rule D1).
 func (r *read) drawn(l *leader, ts kv.Timestamp) {
 	r.drawing = false
-	r.at = ts
+	if r.at != 0 && r.at >= ts {
+		l.answer(&r.ticket, nil, l.fromTheFuture(r.at))
+		return
+	}
+	if r.at == 0 {
+		r.at = ts
+	}
 	if invariant.Mutated(invariant.AwaitBeforeDraw) {
 		l.serve(r, r.ticket.id)
 		return

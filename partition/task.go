@@ -131,14 +131,14 @@ func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
 	if t.At == txn.Strong {
 		return nil
 	}
-	st, ok, err := r.ReplicaState(t.Partition)
+	gc, _, ok, err := r.Retained(t.Partition)
 	switch {
 	case err != nil:
 		return kv.AsError(err)
 	case !ok:
 		return leftNode(t.Partition)
-	case t.At < st.GC:
-		return tooOld(t.Partition, t.At, st.GC)
+	case t.At < gc:
+		return tooOld(t.Partition, t.At, gc)
 	}
 	return nil
 }
@@ -191,14 +191,14 @@ func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
 }
 
 func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
-	st, ok, err := r.ReplicaState(p)
+	gc, horizon, ok, err := r.Retained(p)
 	if err != nil {
 		return failed(err)
 	}
 	if !ok {
 		return failed(leftNode(p))
 	}
-	res := &ReadResult{Horizon: st.Horizon}
+	res := &ReadResult{Horizon: horizon}
 	c, ok, err := r.FindOutcome(l.Anchor, l.ID, l.AsOf)
 	if err != nil {
 		return failed(err)
@@ -212,10 +212,10 @@ func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
 		if err != nil {
 			return failed(err)
 		}
-		if (!ok || v.Timestamp != c) && c <= st.GC {
+		if (!ok || v.Timestamp != c) && c <= gc {
 			// Overwritten and collected, which the anchor's version was not: as if none were
 			// left. asOf < c <= G <= H, so the answer is "expired".
-			return &ReadResult{Horizon: st.Horizon}
+			return &ReadResult{Horizon: horizon}
 		}
 		sum, bad := strconv.ParseInt(string(v.Value), 10, 64)
 		if !ok || v.Timestamp != c || bad != nil {
