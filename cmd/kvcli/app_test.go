@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kvd-db/kvd/cmd/kvcli/store"
@@ -104,20 +105,22 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestTimeoutAndInterrupt(t *testing.T) {
-	a := newTestApp("")
-	a.fake.FailWith(func(string, []byte) error { time.Sleep(20 * time.Millisecond); return nil })
-	if _, talk, code := a.run("get", "k", "--timeout", "1ms"); code != exitTimeout {
-		t.Errorf("a slow cluster: exit code %d, want 124: %s", code, talk)
-	}
-	if _, talk, code := a.run("scan", "--timeout", "1ms"); code != exitTimeout {
-		t.Errorf("a slow scan: exit code %d, want 124: %s", code, talk)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	a.err.Reset()
-	if code := a.report(ctx, []string{"get", "k"}); code != exitInterrupted {
-		t.Errorf("an interrupt: exit code %d, want 130: %s", code, &a.err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := newTestApp("")
+		a.fake.FailWith(func(string, []byte) error { time.Sleep(20 * time.Millisecond); return nil })
+		if _, talk, code := a.run("get", "k", "--timeout", "1ms"); code != exitTimeout {
+			t.Errorf("a slow cluster: exit code %d, want 124: %s", code, talk)
+		}
+		if _, talk, code := a.run("scan", "--timeout", "1ms"); code != exitTimeout {
+			t.Errorf("a slow scan: exit code %d, want 124: %s", code, talk)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		a.err.Reset()
+		if code := a.report(ctx, []string{"get", "k"}); code != exitInterrupted {
+			t.Errorf("an interrupt: exit code %d, want 130: %s", code, &a.err)
+		}
+	})
 }
 
 func TestVersion(t *testing.T) {
