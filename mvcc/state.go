@@ -78,6 +78,27 @@ func (r *Reader) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 	return s, true, nil
 }
 
+// Retained is what the replica of a partition still keeps as of this view: G and H of its
+// state, without the cost of reading all of it; false if there is no replica.
+func (r *Reader) Retained(p kv.PartitionID) (gc, horizon kv.Timestamp, ok bool, err error) {
+	r.key = appendStateKey(r.key[:0], p, stateRecord)
+	if !r.seekPrefix() {
+		return 0, 0, false, wrapError("reading the state of a replica", r.it.Error())
+	}
+	v, err := r.it.ValueAndErr()
+	if err != nil {
+		return 0, 0, false, wrapError("reading the state of a replica", err)
+	}
+	c := cursor{b: v}
+	format := c.byte()
+	c.uint64() // the replica's id
+	gc, horizon = kv.Timestamp(c.uint64()), kv.Timestamp(c.uint64())
+	if c.bad || format != stateFormat {
+		return 0, 0, false, kv.Errorf(kv.Corruption, "the state of a replica has the unknown format %d, or is cut short: replace this replica", format)
+	}
+	return gc, horizon, true, nil
+}
+
 // Replicas are the newest states of all replicas in the store, by partition.
 func (e *Engine) Replicas() ([]ReplicaState, error) {
 	r, err := e.NewReader()
