@@ -22,6 +22,7 @@ type chain struct {
 	seen     int
 	damage   int         // index into replay.damage: what broke it last; -1 = nothing
 	lastGood kv.LogIndex // last index before the break
+	flagged  bool        // a directory says that the group is damaged
 	// as of the last directory: who the replica is, should its records be gone
 	replica, tombstone kv.ReplicaID
 }
@@ -37,7 +38,7 @@ func (c *chain) lose(damage int) {
 // apply takes over a record whose head was read, and its entries if they could be.
 func (c *chain) apply(m *image, off uint32, r *record, verify bool) bool {
 	if restarts(r.mark, &r.state) {
-		c.stateKnown, c.trustedFrom, c.damage = true, 0, -1
+		c.stateKnown, c.trustedFrom, c.damage, c.flagged = true, 0, -1, false
 	}
 	first := true
 	ok := m.entrySlots(off, r, verify, func(e *Entry, p Position) {
@@ -72,7 +73,7 @@ func (c *chain) healthy() bool {
 
 // tracker is what the writer goes on with.
 func (c *chain) tracker() *tracker {
-	t := &tracker{sequence: c.sequence, state: c.view.state, damaged: !c.healthy()}
+	t := &tracker{sequence: c.sequence, state: c.view.state, stateSegment: c.view.stateSegment, damaged: !c.healthy()}
 	t.last.Index = c.view.LastIndex()
 	if term, err := c.view.Term(t.last.Index); err == nil {
 		t.last.Term = term

@@ -13,7 +13,8 @@ import (
 // recorded is a log on disk, and what it must hold.
 type recorded struct {
 	*world
-	closed bool
+	closed  bool
+	scratch *MemFS // a copy to damage; nil: make a new one
 }
 
 // recordLog makes a log of some segments; closed ones end with a mark.
@@ -36,17 +37,30 @@ func recordLog(seed uint64, groups, steps int, closed bool) (*recorded, error) {
 		return nil, err
 	}
 	w.acked = w.started
-	return &recorded{w, closed}, nil
+	return &recorded{world: w, closed: closed}, nil
 }
 
 func (r *recorded) segment(n uint64) string { return filepath.Join(r.opt.Dir, segmentName(n)) }
 
-// reopen opens a copy of the log after some damage was done to it. What it shows of
+// reopen opens a copy of the log after damage was done to a segment of it. What it shows of
 // groups that it calls healthy must be all that was written, or without the last batch
 // if the log was not closed.
-func (r *recorded) reopen(damage func(fs *MemFS) error) (*Recovered, error) {
-	fs := r.fs.Clone()
-	if err := damage(fs); err != nil {
+func (r *recorded) reopen(segment uint64, damage func(fs *MemFS, path string) error) (*Recovered, error) {
+	fs := r.scratch
+	if fs == nil {
+		fs = r.fs.Clone()
+		r.scratch = fs
+	}
+	fs.OnOp = func(op Op) {
+		if op.Kind != "sync" { // Open has changed something: the copy is used up
+			r.scratch = nil
+		}
+	}
+	path := r.segment(segment)
+	node := fs.names[path]
+	was := bytes.Clone(node.disk)
+	defer func() { copy(node.disk, was); copy(node.view, was) }()
+	if err := damage(fs, path); err != nil {
 		return nil, err
 	}
 	opt := r.opt
@@ -99,9 +113,12 @@ func faulty(rec *Recovered) (gs []kv.PartitionID) {
 
 // flipEverywhere flips every stride-th bit of a small log, one at a time.
 func flipEverywhere(closed bool, stride int64) error {
-	r, err := recordLog(3, 4, 14, closed)
+	r, err := recordLog(2, 4, 9, closed)
 	if err != nil {
 		return err
+	}
+	if n := r.log.end.segment.number; n != 1 {
+		return fmt.Errorf("the log has %d segments", n)
 	}
 	used := int64(r.log.end.off) + 64
 	found := 0
@@ -110,7 +127,7 @@ func flipEverywhere(closed bool, stride int64) error {
 			bit += 61 // padding
 			continue
 		}
-		rec, err := r.reopen(func(fs *MemFS) error { return fs.FlipBit(r.segment(1), bit) })
+		rec, err := r.reopen(1, func(fs *MemFS, path string) error { return fs.FlipBit(path, bit) })
 		if err != nil {
 			return fmt.Errorf("bit %d (offset %d, closed %v): %w", bit, bit/8, closed, err)
 		}
@@ -118,8 +135,8 @@ func flipEverywhere(closed bool, stride int64) error {
 			found++
 		}
 	}
-	if found == 0 {
-		return fmt.Errorf("no flip of %d bits hurt anybody", used*8/stride)
+	if found*10 < int(used-headerBytes)*8/int(stride) {
+		return fmt.Errorf("only %d of %d flips hurt anybody", found, (used-headerBytes)*8/stride)
 	}
 	return nil
 }
@@ -136,7 +153,7 @@ func TestFlipEveryBit(t *testing.T) {
 // In a sealed segment one flipped bit hurts one group at most: the next directory tells
 // that nobody else lost anything.
 func TestFlipIsConfined(t *testing.T) {
-	r, err := recordLog(5, 6, 150, true)
+	r, err := recordLog(5, 6, 100, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +163,8 @@ func TestFlipIsConfined(t *testing.T) {
 	}
 	hurt, flips := 0, 0
 	for n := uint64(1); n < last; n++ {
-		for bit := int64(n); bit < SegmentBytesMin*8; bit += 97 {
-			rec, err := r.reopen(func(fs *MemFS) error { return fs.FlipBit(r.segment(n), bit) })
+		for bit := int64(n); bit < SegmentBytesMin*8; bit += 197 {
+			rec, err := r.reopen(n, func(fs *MemFS, path string) error { return fs.FlipBit(path, bit) })
 			if err != nil {
 				t.Fatalf("segment %d, bit %d: %v", n, bit, err)
 			}
@@ -168,7 +185,7 @@ func TestFlipIsConfined(t *testing.T) {
 // staleEverywhere puts blocks of other segments, and of other places in the same
 // segment, where a lost or misplaced write would leave them.
 func staleEverywhere() error {
-	r, err := recordLog(5, 6, 150, true)
+	r, err := recordLog(5, 6, 100, true)
 	if err != nil {
 		return err
 	}
@@ -179,7 +196,7 @@ func staleEverywhere() error {
 		content[n] = r.fs.names[r.segment(n)].view
 	}
 	found := 0
-	for range 3000 {
+	for range 2000 {
 		from, to := 1+rng.Uint64N(last), 1+rng.Uint64N(last)
 		size := []int{512, 1024, 4096, SegmentBytesMin - headerBytes}[rng.IntN(4)]
 		off := headerBytes + rng.IntN((SegmentBytesMin-headerBytes-size)/512+1)*512
@@ -188,7 +205,7 @@ func staleEverywhere() error {
 			at = headerBytes + rng.IntN((SegmentBytesMin-headerBytes-size)/512+1)*512
 		}
 		block := bytes.Clone(content[from][off : off+size])
-		rec, err := r.reopen(func(fs *MemFS) error { return fs.Overwrite(r.segment(to), int64(at), block) })
+		rec, err := r.reopen(to, func(fs *MemFS, path string) error { return fs.Overwrite(path, int64(at), block) })
 		if err != nil && to == last {
 			// Overwriting the end of the last segment is a torn tail: only what is older must be right.
 			continue

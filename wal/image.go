@@ -15,6 +15,7 @@ type image struct {
 	// at its end need not be a torn write.
 	doubt     bool
 	headerBad bool
+	entry     Entry // what entrySlots shows: one for all, because it escapes
 }
 
 // frameAt is the frame whose header is valid at off; its body need not be.
@@ -92,16 +93,18 @@ func (m *image) remains(from uint32) uint32 {
 func (m *image) entrySlots(off uint32, r *record, verify bool, use func(e *Entry, p Position)) bool {
 	b := m.data[off : off+r.totalLen]
 	at := r.headLen
-	first := Entry{}
+	e := &m.entry
+	var n uint32
+	first, ok := uint64(0), false
 	for i := range r.entries {
-		e, n, ok := decodeEntry(b[at:], seedAt(m.seed, off+at), verify)
+		*e, n, ok = decodeEntry(b[at:], seedAt(m.seed, off+at), verify)
 		if i == 0 {
-			first = e
+			first = uint64(e.Index)
 		}
-		if !ok || uint64(e.Index) != uint64(first.Index)+uint64(i) || e.Index == 0 || e.Index == math.MaxUint64 {
+		if !ok || uint64(e.Index) != first+uint64(i) || e.Index == 0 || e.Index == math.MaxUint64 {
 			return false
 		}
-		use(&e, Position{Segment: m.segment, Offset: off + at, Len: n})
+		use(e, Position{Segment: m.segment, Offset: off + at, Len: n})
 		at += n
 	}
 	return uint32(alignUp(int(at))) == r.totalLen

@@ -52,13 +52,16 @@ func (o Options) withDefaults() (Options, error) {
 // Log is the one log of a node. Write, ReleaseBefore and Close have a single caller at a
 // time; Read, PrepareNext, Stats and the reserve's methods may run beside it.
 type Log struct {
-	files   *segments
-	fault   fault
-	groups  map[kv.PartitionID]*tracker
-	end     end
-	enc     encoder
-	undo    []undo
-	base    uint64 // the lowest segment that is needed
+	files  *segments
+	fault  fault
+	groups map[kv.PartitionID]*tracker
+	end    end
+	enc    encoder
+	undo   []undo
+	base   uint64 // the lowest segment that is needed
+	// verdict: recovery has found damaged groups, and no directory says so yet. The
+	// evidence must not go before one does.
+	verdict bool
 	reserve reserve
 	stats   counters
 }
@@ -111,7 +114,7 @@ func (l *Log) Stats() Stats {
 	l.stats.mu.Unlock()
 	l.files.mu.RLock()
 	defer l.files.mu.RUnlock()
-	s.OldestSegment, s.Segments, s.Spares = s.Segment, len(l.files.files), len(l.files.spares)
+	s.OldestSegment, s.Segments, s.Spares = s.Segment, len(l.files.files), len(l.files.spares.names)
 	for n, f := range l.files.files {
 		s.OldestSegment = min(s.OldestSegment, n)
 		s.FileBytes += f.size
@@ -128,9 +131,11 @@ func (l *Log) PrepareNext() error {
 	return l.files.prepare(0)
 }
 
-// ReleaseBefore says that no group needs anything in a segment below this one. What is
-// given up is made durable knowledge first: a segment that is missing for any other
-// reason is corruption at the next Open.
+// ReleaseBefore says that no group needs anything in a segment below this one: the
+// smallest OldestSegment of all Views, and not above the segment of any write that is
+// still to be processed. What is given up is made durable knowledge first: a segment that
+// is missing for any other reason is corruption at the next Open. It is refused if a
+// group's newest state is there.
 func (l *Log) ReleaseBefore(segment uint64) error {
 	if err := l.fault.get(); err != nil {
 		return err
@@ -141,6 +146,14 @@ func (l *Log) ReleaseBefore(segment uint64) error {
 	if segment <= l.base {
 		return nil
 	}
+	if err := l.checkRelease(segment); err != nil {
+		return err
+	}
+	if l.verdict {
+		if err := l.roll(2 * l.directoryBytes(0)); err != nil {
+			return err
+		}
+	}
 	was := l.base
 	l.base = segment
 	if err := l.mark(); err != nil {
@@ -148,6 +161,21 @@ func (l *Log) ReleaseBefore(segment uint64) error {
 		return err
 	}
 	return l.files.release(l.base)
+}
+
+// checkRelease refuses a release that would lose a HardState or a tombstone: that of a
+// group whose view is not there yet, say.
+func (l *Log) checkRelease(segment uint64) error {
+	holder := kv.PartitionID(0)
+	for g, t := range l.groups {
+		if t.stateSegment < segment && !t.damaged && (holder == 0 || g < holder) {
+			holder = g
+		}
+	}
+	if holder == 0 {
+		return nil
+	}
+	return kv.Errorf(kv.Invalid, "segment %d cannot be released: it holds the newest state of group %d; write a checkpoint of the group first", l.groups[holder].stateSegment, holder)
 }
 
 // Close makes everything durable and closes the files. A log that was closed shows

@@ -19,7 +19,7 @@ type CrashMode int
 const (
 	CrashLose   CrashMode = iota // all of it is lost
 	CrashKeep                    // all of it is there: only the process died
-	CrashPrefix                  // sectors in the order of writing are there, up to a random one
+	CrashPrefix                  // sectors are there up to a random one, file by file in the order of writing
 	CrashTorn                    // any subset of the sectors is there
 )
 

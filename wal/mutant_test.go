@@ -14,7 +14,7 @@ func TestMutantsAreFound(t *testing.T) {
 		mutant invariant.Mutant
 		check  func() error
 	}{
-		{invariant.NoSyncBeforeAnswer, func() error { return crashEverywhere(1, 60) }},
+		{invariant.NoSyncBeforeAnswer, func() error { return crashEverywhere(1, 60, false) }},
 		{invariant.TornMiddleCut, func() error { return flipEverywhere(true, 3) }},
 		{invariant.RecycledAccepted, func() error { return staleEverywhere() }},
 	} {

@@ -95,7 +95,7 @@ func prepareOpen(o Options) (*Log, *inventory, error) {
 	}
 	l := &Log{groups: map[kv.PartitionID]*tracker{}, reserve: reserve{bytes: o.SpareBytes}}
 	l.files = &segments{
-		fs: o.FS, dir: o.Dir, store: o.StoreID, size: int64(o.SegmentBytes), sparesMax: o.RecycleMax,
+		fs: o.FS, dir: o.Dir, store: o.StoreID, size: int64(o.SegmentBytes), spares: spares{max: o.RecycleMax},
 		fault: &l.fault, files: map[uint64]*segment{},
 	}
 	inv := &inventory{}
@@ -133,10 +133,10 @@ func (s *segments) adopt(name string) error {
 	if err != nil {
 		return err
 	}
-	if size != s.size || len(s.spares) >= s.sparesMax {
+	if size != s.size || len(s.spares.names) >= s.spares.max {
 		return s.fs.Remove(s.path(name))
 	}
-	s.spares = append(s.spares, name)
+	s.spares.names = append(s.spares.names, name)
 	return nil
 }
 
@@ -344,7 +344,9 @@ func (l *Log) recovered(r *replay) *Recovered {
 		rec.Torn = Position{Segment: r.lastSegment, Offset: r.pos.off}
 	}
 	for g, c := range r.chains {
-		l.groups[g] = c.tracker()
+		t := c.tracker()
+		l.groups[g] = t
+		l.verdict = l.verdict || t.damaged && !c.flagged
 	}
 	l.stats.s.Segment, l.stats.s.Groups = r.lastSegment, len(l.groups)
 	return rec

@@ -284,6 +284,7 @@ func (r *replay) directory(m *image, f *frame, ds []directoryEntry) {
 		if d.sequence != c.sequence {
 			r.gap(m, f.off, c, d.sequence)
 		}
+		c.flagged = d.damaged
 		if d.damaged && c.damage < 0 {
 			if flagged < 0 {
 				flagged = r.damaged(m.segment, f.off, 0, "an earlier recovery found groups damaged")

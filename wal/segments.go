@@ -41,6 +41,12 @@ type segment struct {
 	seed   uint32
 }
 
+// spares are the released segments that are kept for reuse.
+type spares struct {
+	names []string
+	max   int
+}
+
 // segments owns the files of the log. Its methods may run concurrently: reading, and
 // preparing the next segment, go on beside the writer.
 type segments struct {
@@ -48,7 +54,6 @@ type segments struct {
 	dir       string
 	store     uint64
 	size      int64 // of an ordinary segment
-	sparesMax int
 	fault     *fault
 	preparing sync.Mutex // held while a file is made; guards next, current and closed
 	next      *segment   // prepared, with a durable header and name; nil = none
@@ -56,7 +61,7 @@ type segments struct {
 	closed    bool
 	mu        sync.RWMutex        // guards files and spares
 	files     map[uint64]*segment // all but next
-	spares    []string            // names
+	spares    spares
 }
 
 func (s *segments) path(name string) string { return filepath.Join(s.dir, name) }
@@ -113,17 +118,18 @@ func (s *segments) blank(size int64) (File, string, int64, error) {
 func (s *segments) addSpare(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spares = append(s.spares, name)
+	s.spares.names = append(s.spares.names, name)
 }
 
 func (s *segments) takeSpare() (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.spares) == 0 {
+	n := len(s.spares.names)
+	if n == 0 {
 		return "", false
 	}
-	name := s.spares[len(s.spares)-1]
-	s.spares = s.spares[:len(s.spares)-1]
+	name := s.spares.names[n-1]
+	s.spares.names = s.spares.names[:n-1]
 	return name, true
 }
 
@@ -208,7 +214,7 @@ func (s *segments) discard(f *segment) error {
 	}
 	name := segmentName(f.number)
 	s.mu.Lock()
-	keep := f.size == s.size && len(s.spares) < s.sparesMax
+	keep := f.size == s.size && len(s.spares.names) < s.spares.max
 	s.mu.Unlock()
 	if !keep {
 		return s.fs.Remove(s.path(name))

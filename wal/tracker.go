@@ -8,6 +8,8 @@ type tracker struct {
 	sequence uint64 // of the last record; 0 = none
 	state    state
 	last     point // the newest entry, or the entry before the first
+	// stateSegment holds the newest record with the state: it must not be released.
+	stateSegment uint64
 	// damaged: recovery found records missing. Nothing but a new life (MarkCreate,
 	// MarkTombstone) is accepted (rule 56).
 	damaged bool

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -26,13 +27,6 @@ type modelGroup struct {
 }
 
 func (g *modelGroup) last() kv.LogIndex { return g.low + kv.LogIndex(len(g.entries)) }
-
-func (g *modelGroup) lastTerm() kv.Term {
-	if len(g.entries) == 0 {
-		return g.baseTerm
-	}
-	return g.entries[len(g.entries)-1].Term
-}
 
 func (g modelGroup) clone() modelGroup {
 	g.entries = slices.Clone(g.entries)
@@ -54,7 +48,9 @@ func (g *modelGroup) apply(a *Append) {
 		} else {
 			g.tombstone = max(g.tombstone, a.Mark.Replica)
 		}
-	case MarkCheckpoint, MarkForget: // change nothing, or the caller removes the group
+	case MarkCheckpoint: // changes nothing, but may compact
+		g.compact(a.Mark.Index)
+	case MarkForget: // the caller removes the group
 	}
 	if a.HardState != nil {
 		g.hard = *a.HardState
@@ -63,10 +59,14 @@ func (g *modelGroup) apply(a *Append) {
 		g.entries = append(g.entries[:a.Entries[0].Index-g.low-1:a.Entries[0].Index-g.low-1], a.Entries...)
 		g.installIndex, g.installTerm = 0, 0
 	}
-	if a.LowWater > g.low {
-		n := a.LowWater - g.low
+	g.compact(a.LowWater)
+}
+
+func (g *modelGroup) compact(to kv.LogIndex) {
+	if to > g.low {
+		n := to - g.low
 		g.baseTerm = g.entries[n-1].Term
-		g.entries, g.low = g.entries[n:], a.LowWater
+		g.entries, g.low = g.entries[n:], to
 	}
 }
 
@@ -93,17 +93,17 @@ func diffView(v *View, g *modelGroup, read func(Position, *Entry) error) string 
 	if got != want {
 		return fmt.Sprintf("got %s, want %s", got, want)
 	}
-	if v.FirstIndex() != g.low+1 {
-		return fmt.Sprintf("first index %d, want %d", v.FirstIndex(), g.low+1)
+	if v.FirstIndex() < g.low+1 || v.FirstIndex() > g.last()+1 {
+		return fmt.Sprintf("first index %d, want %d or, if compacted, more", v.FirstIndex(), g.low+1)
 	}
 	if t, err := v.Term(g.low); err == nil && g.baseTerm != 0 && t != g.baseTerm {
 		return fmt.Sprintf("term before the first entry is %d, want %d", t, g.baseTerm)
 	}
-	es, err := v.Entries(g.low+1, g.last()+1, math.MaxUint64, read)
+	es, err := v.Entries(v.FirstIndex(), g.last()+1, math.MaxUint64, read)
 	if err != nil {
 		return fmt.Sprintf("entries: %v", err)
 	}
-	for i, e := range g.entries {
+	for i, e := range g.entries[v.FirstIndex()-1-g.low:] {
 		t, err := v.Term(e.Index)
 		x := es[i]
 		if err != nil || t != e.Term || x.Index != e.Index || x.Term != e.Term || x.Type != e.Type || !bytes.Equal(x.Data, e.Data) {
@@ -142,26 +142,42 @@ func (m model) diff(rec *Recovered, strict bool, read func(Position, *Entry) err
 
 // world drives a log with random writes and keeps what it must hold after each.
 type world struct {
-	rng               *rand.Rand
-	fs                *MemFS
-	opt               Options
-	log               *Log
-	views             map[kv.PartitionID]*View
-	cache             *Cache
-	history           []model // history[j]: after j batches
-	acked             int     // so many batches are durable
-	started           int     // so many may be in the log: a crash leaves something between acked and started
-	groups            int
-	release           bool
-	unsynced          bool     // some batches are not synced
-	damaged           bool     // the log is known to be damaged
-	synced, protected Position // the log's end at the last sync; what a later durable frame says was durable
+	habits
+	states
+	rng   *rand.Rand
+	fs    *MemFS
+	opt   Options
+	log   *Log
+	views map[kv.PartitionID]*View
+	cache *Cache
+	// the log's end at the last sync; what a later durable frame says was durable
+	synced, protected Position
+}
+
+// habits say what a world does, and what it has to live with.
+type habits struct {
+	groups   int
+	release  bool // old segments go
+	unsynced bool // some batches are not synced
+	failing  bool // some writes of the disk fail
+	damaged  bool // the log is known to be damaged
+}
+
+// states are those that the log may be in after a crash.
+type states struct {
+	history []model // history[j]: after j batches
+	acked   int     // so many batches are durable
+	started int     // so many may be in the log: a crash leaves something between acked and started
+	// ghosts are states that a crash may leave because the write of a batch that was
+	// refused arrived all the same. A later durable batch excludes them.
+	ghosts []model
 }
 
 func newWorld(seed uint64, groups int) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 7)), fs: NewMemFS(), groups: groups, release: true, unsynced: true,
-		views: map[kv.PartitionID]*View{}, cache: NewCache(2000), history: []model{{}},
+		habits: habits{groups: groups, release: true, unsynced: true},
+		states: states{history: []model{{}}},
+		rng:    rand.New(rand.NewPCG(seed, 7)), fs: NewMemFS(), views: map[kv.PartitionID]*View{}, cache: NewCache(2000),
 	}
 	w.opt = Options{FS: w.fs, Dir: "/data/log", StoreID: 0x1122334455667788, SegmentBytes: SegmentBytesMin, RecycleMax: 2}
 	return w
@@ -185,10 +201,14 @@ func (w *world) open() error {
 		return fmt.Errorf("damage after a crash: %v", rec.Damage)
 	}
 	why := ""
-	for j := w.started; j >= w.acked; j-- {
-		if why = w.history[j].diff(rec, true, w.log.Read); why == "" {
-			w.history = w.history[:j+1]
-			w.started, w.acked = j, j
+	may := slices.Concat(w.history[w.acked:w.started+1], w.ghosts)
+	for i := len(may) - 1; i >= 0; i-- {
+		if why = may[i].diff(rec, true, w.log.Read); why == "" {
+			w.history, w.ghosts = []model{may[i]}, nil
+			w.started, w.acked = 0, 0
+			if why := w.remnants(); why != "" {
+				return fmt.Errorf("after recovery %s", why)
+			}
 			w.views = map[kv.PartitionID]*View{}
 			for _, s := range rec.Groups {
 				s.View.UseCache(w.cache)
@@ -210,9 +230,25 @@ func (w *world) step() error {
 		m = m.apply([]Append{a})
 	}
 	sync := !w.unsynced || w.rng.IntN(3) > 0
-	if err := w.write(batch, sync); err != nil {
-		return err
+	if w.failing && w.rng.IntN(5) == 0 {
+		w.fs.FailWrite(1+w.rng.IntN(3), w.rng.IntN(3)*w.rng.IntN(2000), syscall.ENOSPC)
 	}
+	err := w.write(batch, sync)
+	if err == nil {
+		err = w.maintain()
+	}
+	w.fs.FailWrite(0, 0, nil)
+	if why := w.remnants(); w.failing && why != "" {
+		return fmt.Errorf("after a step %s", why)
+	}
+	if w.failing && kv.KindOf(err) == kv.DiskFull {
+		return nil
+	}
+	return err
+}
+
+// maintain does, now and then, what a host does beside the writes.
+func (w *world) maintain() error {
 	switch w.rng.IntN(40) {
 	case 0:
 		return w.log.PrepareNext()
@@ -220,6 +256,11 @@ func (w *world) step() error {
 		return w.checkpointOldest()
 	case 2, 3:
 		return w.releaseOld()
+	case 4, 5, 6:
+		g := kv.PartitionID(1 + w.rng.IntN(w.groups))
+		if v := w.views[g]; v != nil && !w.now()[g].faulty && v.LastIndex() >= v.FirstIndex() {
+			v.Compact(v.FirstIndex() + kv.LogIndex(w.rng.Uint64N(uint64(v.LastIndex()-v.FirstIndex()+1))))
+		}
 	}
 	return nil
 }
@@ -228,11 +269,16 @@ func (w *world) write(batch []Append, sync bool) error {
 	w.history = append(w.history, w.now().apply(batch))
 	w.started++
 	pos, err := w.log.Write(batch, sync)
+	if kv.KindOf(err) == kv.DiskFull {
+		w.ghosts = append(w.ghosts, w.now())
+		w.started--
+		w.history = w.history[:w.started+1]
+	}
 	if err != nil {
 		return err
 	}
 	if sync {
-		w.acked = w.started
+		w.acked, w.ghosts = w.started, nil
 		w.protected = w.synced
 		w.synced = Position{Segment: w.log.end.segment.number, Offset: w.log.end.off}
 	}
@@ -282,7 +328,7 @@ func (w *world) releaseOld() error {
 		return err
 	}
 	if base > before {
-		w.acked = w.started // a release makes everything before it durable
+		w.acked, w.ghosts = w.started, nil // a release makes everything before it durable
 	}
 	return nil
 }
@@ -291,6 +337,11 @@ func (w *world) releaseOld() error {
 func (w *world) random(m model) Append {
 	r := w.rng
 	g := kv.PartitionID(1 + r.IntN(w.groups))
+	for range 30 { // the faulty ones are seldom born again
+		if m[g].faulty && r.IntN(20) > 0 {
+			g = kv.PartitionID(1 + r.IntN(w.groups))
+		}
+	}
 	s := m[g]
 	a := Append{Group: g}
 	if s.faulty {
@@ -354,6 +405,9 @@ func (w *world) randomEntries(a *Append, s *modelGroup) {
 	first := s.last() + 1
 	if len(s.entries) > 0 && r.IntN(6) == 0 {
 		first -= kv.LogIndex(1 + r.IntN(min(3, len(s.entries))))
+		if v := w.views[a.Group]; v != nil { // what is compacted was committed, and stays
+			first = max(first, min(v.FirstIndex(), s.last()+1))
+		}
 	}
 	for i := range n {
 		data := make([]byte, r.IntN(120))
@@ -372,9 +426,10 @@ func (w *world) fork(seed uint64, mode CrashMode) *world {
 	f := *w
 	f.rng = rand.New(rand.NewPCG(seed, uint64(mode)))
 	f.fs = w.fs.Clone()
+	f.fs.FailWrite(0, 0, nil)
 	f.fs.Crash(f.rng, mode)
 	f.opt.FS = f.fs
-	f.history = slices.Clone(w.history)
+	f.history, f.ghosts = slices.Clone(w.history), slices.Clone(w.ghosts)
 	f.log, f.views, f.cache = nil, nil, NewCache(1000)
 	return &f
 }

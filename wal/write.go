@@ -108,7 +108,7 @@ func newPositions(batch []Append) ([][]Position, int) {
 // encode fills the buffer with the batch's frame, after those that open a new segment,
 // and brings the trackers up to it; rollback takes that back.
 func (l *Log) encode(batch []Append, out [][]Position) (frame, error) {
-	f := l.open()
+	f := l.beginBuffer()
 	at := l.enc.beginFrame()
 	for i := range batch {
 		a := &batch[i]
@@ -117,6 +117,9 @@ func (l *Log) encode(batch []Append, out [][]Position) (frame, error) {
 			return f, err
 		}
 		hasState := t.apply(a)
+		if hasState {
+			t.stateSegment = l.end.segment.number
+		}
 		l.enc.record(a, t.sequence, &t.state, hasState, out[i])
 		for j := range out[i] {
 			out[i][j].Segment = l.end.segment.number
@@ -172,9 +175,9 @@ func (l *Log) frame(t frameType, prev uint32) frame {
 	return frame{typ: t, first: l.end.next, synced: l.end.synced, base: l.base, prev: prev}
 }
 
-// open begins a buffer; in a new segment with its mark and its opening directory. The
+// beginBuffer empties the buffer; in a new segment with its mark and its opening directory. The
 // mark repeats the numbers, so that they survive damage of the directory's header.
-func (l *Log) open() frame {
+func (l *Log) beginBuffer() frame {
 	l.enc.reset(l.end.off, l.end.segment.seed)
 	f := frame{crc: l.end.prev}
 	if !l.end.fresh {
@@ -236,7 +239,7 @@ func (l *Log) roll(n int) error {
 	}
 	s := l.files.take()
 	l.end.segment, l.end.off, l.end.wipe = s, headerBytes, 0
-	l.end.fresh, l.end.sealed = true, false
+	l.end.fresh, l.end.sealed, l.verdict = true, false, false
 	l.stats.add(func(st *Stats) { st.Segment = s.number })
 	return nil
 }
@@ -257,7 +260,7 @@ func (l *Log) mark() error {
 			return err
 		}
 	}
-	f := l.open() // begins with a mark
+	f := l.beginBuffer() // a mark and the opening directory
 	return l.writeSync(&f)
 }
 
