@@ -22,7 +22,7 @@ func ChooseCore(founders []kv.NodeInfo) []kv.NodeInfo {
 // SystemDescriptor is the first descriptor of the system partition: one voter on each founder
 // that has the Core flag. Every founder makes the same, and with it the group.
 func SystemDescriptor(founders []kv.NodeInfo) *kv.Descriptor {
-	d := &kv.Descriptor{Partition: kv.SystemPartition, Generation: 1}
+	d := &kv.Descriptor{Partition: kv.SystemPartition, Generation: 1, Span: kv.SystemSpan()}
 	for _, n := range sortedNodes(founders) {
 		if n.Core {
 			d.Replicas = append(d.Replicas, kv.Replica{ID: kv.ReplicaID(len(d.Replicas) + 1), Node: n.ID, Role: kv.RoleVoter})

@@ -16,6 +16,10 @@ type PartitionID uint64
 // SystemPartition is the group of the consistent core.
 const SystemPartition PartitionID = 1
 
+// SystemSpan is what the descriptor of the system partition says that it holds: keyspace 0, which
+// no user has. Its state is kept apart from all keys.
+func SystemSpan() Span { return Keyspace{ID: 0}.Span() }
+
 // ReplicaID names one replica of a partition, unique per partition for ever. It is the
 // Raft peer id.
 type ReplicaID uint64

@@ -42,8 +42,8 @@ func (n *Node) withLeader(id RequestID, req *kv.AdminRequest, p kv.PartitionID, 
 	r := n.replicas[p]
 	switch {
 	case r == nil && p == kv.SystemPartition:
-		e := kv.Errorf(kv.NotLeader, "this node holds no replica of the cluster's core: ask node %d", n.system.leader)
-		e.Leader, e.Partition = n.system.leader, p
+		e := kv.Errorf(kv.NotLeader, "this node holds no replica of the cluster's core: ask node %d", n.system.outsider.leader)
+		e.Leader, e.Partition = n.system.outsider.leader, p
 		n.adminReply(id, nil, e)
 	case r == nil:
 		n.adminReply(id, nil, n.wrongPartition(p))

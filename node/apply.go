@@ -105,6 +105,11 @@ func (r *runner) run(a *Apply) error {
 		if err := r.open().PutSystem(tombstoneKey(p), binary.BigEndian.AppendUint64(nil, uint64(a.state.Replica))); err != nil {
 			return err
 		}
+		if p == kv.SystemPartition {
+			if err := r.deleteCore(); err != nil {
+				return err
+			}
+		}
 		return r.open().DeleteReplica(p, a.state.Descriptor.Span)
 	}
 	return r.entries(a)
@@ -151,6 +156,12 @@ func (a *Apply) readSystem(e *mvcc.Engine) error {
 		a.keys = append(a.keys, core.Write{Key: key[len(corePrefix):], Value: slices.Clone(value)})
 		return nil
 	})
+}
+
+// deleteCore removes the state of the system partition, whose replica goes.
+func (r *runner) deleteCore() error {
+	b := r.open()
+	return r.engine.SystemScan(corePrefix, func(key string, _ []byte) error { return b.DeleteSystem(key) })
 }
 
 // digest takes the engine as it is right after the entry, for a comparison of replicas.

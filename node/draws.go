@@ -70,7 +70,7 @@ func (n *Node) oracle() kv.NodeID {
 		}
 		return r.group.LeaderNode()
 	}
-	return n.system.leader
+	return n.system.outsider.leader
 }
 
 // ask sends one request for all that waits; it is called once a turn.
@@ -97,7 +97,10 @@ func (d *draws) ask(n *Node) {
 }
 
 // granted hands out timestamps, in the order of the requests.
-func (d *draws) granted(n *Node, g *core.Grant) {
+func (d *draws) granted(n *Node, from kv.NodeID, g *core.Grant) {
+	if n.system.outsider.leader == from {
+		n.system.outsider.heard = n.now
+	}
 	for i := range d.asked {
 		if d.asked[i].seq == g.Seq {
 			d.asked[i].grant = g
@@ -163,7 +166,8 @@ func (d *draws) tick(n *Node) {
 func (n *Node) draw(from kv.NodeID, d *core.Draw) {
 	r := n.replicas[kv.SystemPartition]
 	if r == nil || !r.leading {
-		return // the asker hears of the new leader, or asks again
+		n.redirect(from)
+		return
 	}
 	if n.cfg.QuorumReads {
 		n.readIndex(r, &indexRead{draw: d, from: from})

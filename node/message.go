@@ -18,6 +18,8 @@ type Message struct {
 	Order     *core.Order
 	OrderDone *core.OrderDone
 	Digest    *Digest
+	CoreHint  *CoreHint
+	Registry  *Registry
 }
 
 // Urgent messages overtake all others on a stream (L8).

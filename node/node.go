@@ -28,8 +28,8 @@ type Node struct {
 // system is what the node knows of the cluster's core and tells it.
 type system struct {
 	heard      kv.Timestamp // newest timestamp heard of
-	leader     kv.NodeID    // of the core, as last heard by a node that holds no replica of it
-	wallMillis int64        // of the last tick
+	outsider   outsider
+	wallMillis int64 // of the last tick
 	report     reporter
 	tickAt     kv.Instant  // next slow tick
 	announced  kv.Revision // of the core's state, whose nodes were last announced
@@ -103,6 +103,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 		r.part.Tick()
 		r.changeTick(n)
 	}
+	n.outsiderTick()
 	n.checkTick()
 	n.report()
 	n.keepTick()
@@ -142,6 +143,11 @@ func (n *Node) Info() kv.NodeInfo {
 	if i, ok := n.core.Node(n.id.Node); ok {
 		return i
 	}
+	for _, i := range n.system.outsider.nodes {
+		if i.ID == n.id.Node {
+			return i
+		}
+	}
 	return n.id.Info
 }
 
@@ -168,7 +174,13 @@ func (n *Node) announce() {
 		return
 	}
 	n.system.announced = n.core.Revision()
-	nodes := n.core.Nodes()
+	if n.inCore() {
+		n.connect(n.core.Nodes())
+	}
+}
+
+// connect makes nodes known to the world and to the heartbeats.
+func (n *Node) connect(nodes []kv.NodeInfo) {
 	n.out.Nodes = nodes
 	for _, i := range nodes {
 		if !i.Replaced {

@@ -104,9 +104,12 @@ func (n *Node) addReport(rep *core.Report, r *replica) {
 }
 
 func (n *Node) reported(from kv.NodeID, rep *core.Report) {
-	if r := n.replicas[kv.SystemPartition]; r != nil && r.leading {
-		n.core.Report(from, rep)
+	if r := n.replicas[kv.SystemPartition]; r == nil || !r.leading {
+		n.redirect(from)
+		return
 	}
+	n.core.Report(from, rep)
+	n.tellRegistry(from, rep)
 }
 
 // order is what the core (or a partition's leader) wants this node to do.

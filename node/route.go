@@ -84,13 +84,17 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 	case m.Draw != nil:
 		n.draw(from, m.Draw)
 	case m.Grant != nil:
-		n.draws.granted(n, m.Grant)
+		n.draws.granted(n, from, m.Grant)
 	case m.Report != nil:
 		n.reported(from, m.Report)
 	case m.Order != nil:
 		n.order(from, m.Order)
 	case m.OrderDone != nil:
 		n.orderDone(from, m.OrderDone)
+	case m.CoreHint != nil:
+		n.coreHint(from, m.CoreHint)
+	case m.Registry != nil:
+		n.registry(from, m.Registry)
 	case m.Digest != nil:
 		n.digest(from, m.Digest)
 	}

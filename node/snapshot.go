@@ -35,13 +35,10 @@ func confOf(s *mvcc.ReplicaState) (*raftpb.ConfState, error) {
 func (n *Node) sendSnapshot(g *replication.Group, to kv.ReplicaID, m *raftpb.Message) {
 	args := mvcc.SnapshotArgs{Partition: g.Partition(), Span: g.Descriptor().Span}
 	if g.Partition() == kv.SystemPartition {
-		args = mvcc.SnapshotArgs{Partition: g.Partition(), Span: nothing, SystemPrefix: corePrefix}
+		args.SystemPrefix = corePrefix
 	}
 	n.out.Snapshots = append(n.out.Snapshots, SendSnapshot{Args: args, To: g.NodeOf(to), ToReplica: to, Message: m})
 }
-
-// nothing is a span without keys: the system partition has its own kind of keys.
-var nothing = kv.Span{Start: kv.Key{0}, End: kv.Key{0}}
 
 // SnapshotSent says how the streaming of a snapshot ended.
 func (n *Node) SnapshotSent(now kv.Instant, p kv.PartitionID, to kv.ReplicaID, ok bool) {

@@ -22,6 +22,8 @@ const (
 	wireOrder     byte = 7
 	wireOrderDone byte = 8
 	wireDigest    byte = 9
+	wireCoreHint  byte = 10
+	wireRegistry  byte = 11
 )
 
 // What the first byte of an encoded order says.
@@ -60,6 +62,14 @@ func AppendMessage(b []byte, m *Message) []byte {
 		d := m.OrderDone
 		b = words(append(b, wireOrderDone), uint64(d.Partition), uint64(d.Replica))
 		return kv.AppendString(append(b, flag(d.Dropped)), d.Err)
+	case m.CoreHint != nil:
+		return words(append(b, wireCoreHint), uint64(m.CoreHint.Leader))
+	case m.Registry != nil:
+		b = words(append(b, wireRegistry), uint64(len(m.Registry.Nodes)))
+		for _, i := range m.Registry.Nodes {
+			b = kv.AppendNodeInfo(b, i)
+		}
+		return b
 	case m.Digest != nil:
 		d := m.Digest
 		return words(append(b, wireDigest), uint64(d.Partition), d.Check, uint64(d.Index), uint64(d.Replica), d.Sum.Hash, uint64(d.Sum.Keys), uint64(d.Sum.Versions))
@@ -154,6 +164,13 @@ func DecodeMessage(b []byte) (Message, error) {
 	case wireDigest:
 		m.Digest = &Digest{Partition: kv.PartitionID(word(d)), Check: word(d), Index: kv.LogIndex(word(d)), Replica: kv.ReplicaID(word(d))}
 		m.Digest.Sum = kv.ReplicaDigest{Hash: word(d), Keys: int64(word(d)), Versions: int64(word(d))}
+	case wireCoreHint:
+		m.CoreHint = &CoreHint{Leader: kv.NodeID(word(d))}
+	case wireRegistry:
+		m.Registry = &Registry{}
+		for range d.Count(core.NodesMax, 12) {
+			m.Registry.Nodes = append(m.Registry.Nodes, d.NodeInfo())
+		}
 	default:
 		d.Fail("kind %d is not known", kind)
 	}

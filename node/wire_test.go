@@ -35,6 +35,8 @@ func samples() []Message {
 		{Order: &core.Order{ChangeReplicas: &core.ReplicaChange{Partition: 7, Generation: 3, Add: 3, Remove: 1, Reason: "node 1 is dead"}}},
 		{Order: &core.Order{MoveLeader: &core.LeaderMove{Partition: 7, To: 2, Reason: "balance"}}},
 		{OrderDone: &core.OrderDone{Partition: 7, Replica: 1, Dropped: true, Err: "x"}},
+		{CoreHint: &CoreHint{Leader: 3}},
+		{Registry: &Registry{Nodes: []kv.NodeInfo{{ID: 1, Address: "a:1", Locality: "zone=x", Nonce: 7, Core: true}, {ID: 2, Address: "b:1", Replaced: true}}}},
 		{Digest: &Digest{Partition: 7, Check: 1, Index: 10, Replica: 1, Sum: kv.ReplicaDigest{Hash: 1 << 63, Keys: 2, Versions: 3}}},
 	}
 }
