@@ -100,7 +100,9 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 		n.core.Tick(n.now, wallMillis)
 	}
 	for _, r := range n.busyReplicas() {
-		r.part.Tick()
+		if r.part != nil {
+			r.part.Tick()
+		}
 		r.changeTick(n)
 	}
 	n.outsiderTick()

@@ -70,7 +70,7 @@ func (n *Node) busyReplicas() []*replica {
 	const quiet = kv.Instant(20 * time.Second) // longer than the window of seen ids
 	kept := n.keep.active[:0]
 	for _, r := range n.keep.active {
-		if r.leading && (r.change != nil || n.now-r.usedAt < quiet || r.part.Waiting() > 0) {
+		if r.leading && (r.change != nil || n.now-r.usedAt < quiet || r.part != nil && r.part.Waiting() > 0) {
 			kept = append(kept, r)
 		} else {
 			r.active = false

@@ -71,6 +71,10 @@ func (g *Group) receive(from kv.NodeID, f Frame) {
 		if g.set.env.Now() < g.set.clock.refuseUntil {
 			return
 		}
+	case raftpb.MsgHeartbeat:
+		if g.lostLog(m) {
+			return
+		}
 	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
 		g.mark(f)
 	}
@@ -88,6 +92,18 @@ func (g *Group) receive(from kv.NodeID, f Frame) {
 		g.wake() // L25: it may leave something to do; sleep is decided at the next tick
 	}
 	g.touch()
+}
+
+// lostLog stops a replica whose leader knows that it acknowledged more than it has: a
+// heartbeat's commit index never exceeds what its receiver acknowledged. Damage to the very last
+// synced batch looks like a torn tail to the log, and only this shows it (rule 56). raft itself would panic.
+func (g *Group) lostLog(m *raftpb.Message) bool {
+	last := g.log.view.LastIndex()
+	if kv.LogIndex(m.GetCommit()) <= last || m.GetTerm() < uint64(g.last.term) || g.Installing() {
+		return false
+	}
+	g.fail(kv.Errorf(kv.Corruption, "this replica has acknowledged log index %d, and its log ends at %d: synced log records are gone", m.GetCommit(), last))
+	return true
 }
 
 // admitVote decides whether raft may see a vote request at all (L11, L12, L31).
