@@ -41,6 +41,8 @@ func (n *Node) admin(id RequestID, req *kv.AdminRequest) {
 func (n *Node) withLeader(id RequestID, req *kv.AdminRequest, p kv.PartitionID, fn func(*replica, RequestID, *kv.AdminRequest)) {
 	r := n.replicas[p]
 	switch {
+	case r == nil && n.system.creating[p] != nil:
+		n.adminReply(id, nil, kv.Errorf(kv.Unavailable, "this node is making its replica of partition %d: try again at once", p))
 	case r == nil && p == kv.SystemPartition:
 		e := kv.Errorf(kv.NotLeader, "this node holds no replica of the cluster's core: ask node %d", n.system.outsider.leader)
 		e.Leader, e.Partition = n.system.outsider.leader, p

@@ -19,6 +19,7 @@ const (
 	prepareName   = "prepare"     // a segment that is being zero-filled
 	reserveName   = "reserve"     // zeros that can be released when the disk is full
 	fillBytes     = 1 << 20       // bytes zeroed in one write
+	fillSyncBytes = 4 << 20       // bytes zeroed between two syncs
 	segmentMax    = 1<<31 - 1<<20 // bytes of a segment: offsets are 32 bits
 )
 
@@ -152,7 +153,8 @@ func (s *segments) christen(file File, temporary string, number uint64, size int
 	return nil
 }
 
-// zeroFile makes a file of durable zeros: blocks are allocated now, not in Write.
+// zeroFile makes a file of durable zeros: blocks are allocated now, not in Write. It syncs as
+// it goes, so that no one sync of the disk, which Write shares, takes long.
 func (s *segments) zeroFile(name string, size int64) (File, error) {
 	path := s.path(name)
 	file, err := s.fs.Create(path)
@@ -161,13 +163,21 @@ func (s *segments) zeroFile(name string, size int64) (File, error) {
 	}
 	zeros := make([]byte, min(size, fillBytes))
 	for off := int64(0); off < size; off += int64(len(zeros)) {
+		if off > 0 && off%fillSyncBytes == 0 {
+			if err = file.Sync(); err != nil {
+				break
+			}
+		}
 		if _, err = file.WriteAt(zeros[:min(size-off, int64(len(zeros)))], off); err != nil {
 			_ = file.Close()
 			_ = s.fs.Remove(path) // gives the space back; if it fails Open removes it
 			return nil, writeError(fmt.Sprintf("filling %s with %d zero bytes", path, size), err)
 		}
 	}
-	if err = file.Sync(); err != nil {
+	if err == nil {
+		err = file.Sync()
+	}
+	if err != nil {
 		_ = file.Close()
 		return nil, s.fault.set("filling "+path, err)
 	}

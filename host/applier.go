@@ -1,0 +1,144 @@
+package host
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/node"
+)
+
+// applier brings committed entries into the engine: what was queued while it worked is one
+// batch. It also flushes the engine when the log is to be cut.
+type applier struct {
+	engine  *mvcc.Engine
+	work    *queue[*node.Apply]
+	applied func([]*node.Apply)
+	flushed func([]node.Flushed)
+	fail    func(error)
+	logger  hclog.Logger
+	metrics *applyMetrics
+
+	collects  *queue[*node.CollectTask] // old versions to be deleted, a bounded step each
+	collected func(*node.CollectTask)
+
+	wanted chan struct{} // a flush is asked for; has room for one
+	end    chan struct{}
+	group  sync.WaitGroup
+}
+
+func startApplier(a *applier) {
+	a.work, a.wanted, a.end = newQueue[*node.Apply](), make(chan struct{}, 1), make(chan struct{})
+	a.collects = newQueue[*node.CollectTask]()
+	a.group.Go(a.run)
+	a.group.Go(a.flusher)
+	a.group.Go(a.collector)
+}
+
+// close applies what is queued and ends.
+func (a *applier) close() {
+	a.work.close()
+	a.collects.close()
+	close(a.end)
+	a.group.Wait()
+}
+
+func (a *applier) run() {
+	for {
+		work, ok := a.work.take(nil)
+		if !ok {
+			return
+		}
+		begun := time.Now()
+		if err := node.RunApplies(a.engine, work); err != nil {
+			a.fail(err)
+			return
+		}
+		a.metrics.ran(len(work), time.Since(begun))
+		a.applied(work)
+	}
+}
+
+// collector deletes old versions, one bounded step after the other, with pauses so that it
+// never takes more than half of a core.
+func (a *applier) collector() {
+	for {
+		tasks, ok := a.collects.take(nil)
+		if !ok {
+			return
+		}
+		for _, t := range tasks {
+			begun := time.Now()
+			t.Run(a.engine)
+			a.collected(t)
+			select {
+			case <-a.end:
+				return
+			case <-time.After(time.Since(begun)):
+			}
+		}
+	}
+}
+
+// flush asks for a flush of the engine, in the background.
+func (a *applier) flush() {
+	select {
+	case a.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// flusher flushes when asked to, and tells the node how far the log may be cut, also after
+// flushes that the engine made by itself.
+func (a *applier) flusher() {
+	const lookEvery = time.Second
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	known, sick := int64(-1), ""
+	for {
+		asked := false
+		select {
+		case <-a.end:
+			return
+		case <-a.wanted:
+			asked = true
+			if err := a.engine.Flush(); err != nil {
+				a.logger.Error("flushing the engine", "error", err)
+			}
+		case <-tick.C:
+		}
+		sick = a.health(sick)
+		if n := a.engine.Metrics().Flushes; asked || n != known {
+			known = n
+			a.tell()
+		}
+	}
+}
+
+func (a *applier) tell() {
+	var list []node.Flushed
+	err := a.engine.FlushedReplicaStates(func(p kv.PartitionID, applied kv.LogIndex, _ kv.Term) {
+		list = append(list, node.Flushed{Partition: p, Applied: applied})
+	})
+	if err != nil {
+		a.logger.Error("reading what is flushed", "error", err)
+		return
+	}
+	a.flushed(list)
+}
+
+// health says what the engine suffers from, once for each ailment.
+func (a *applier) health(said string) string {
+	err := a.engine.Health()
+	if err == nil {
+		return ""
+	}
+	if text := err.Error(); text != said {
+		a.logger.Error("the engine is not well", "error", text)
+		return text
+	}
+	return said
+}

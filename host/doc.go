@@ -1,0 +1,32 @@
+// Package host is the real world around a node: goroutines, sockets, the disk and the
+// clock. It drives exactly one node.Node and owns everything that the node must not touch.
+//
+//	clients ──Submit──►┌───────┐ one swap a turn ┌──────────────┐
+//	peers ──receive───►│ inbox │────────────────►│ loop         │ owns node.Node
+//	completions ──────►└───────┘                 │ events,Flush │
+//	                                             └──────┬───────┘ effects
+//	     ┌──────────────┬──────────────┬────────────────┼──────────────┬─────────────┐
+//	     ▼              ▼              ▼                ▼              ▼             ▼
+//	disk: one write  applier: one   readers: a     peers: one     snapshots:    answers
+//	and one sync of  engine batch   small pool,    stream per     a connection  to clients
+//	all that waits   of all that    answer under   pair and       of their own,
+//	(log)            waits          the lease      direction      at a limited rate
+//	     └─────Stored────┴──Applied─────┴──ReadDone──────┴──PeerLost────┴──Snapshot… ─► inbox
+//
+// Around that: store.go (what the directory says of itself, and its lock), form.go (how a
+// first start makes or finds a cluster), http.go (the admin port), host.go (the life of it all).
+//
+// Invariants:
+//   - One goroutine, the loop, calls the node. All else goes through the inbox, which costs
+//     one lock for any number of things and one wake-up for a turn.
+//   - The clock is read after the inputs of a turn have been taken, never before (rule 17).
+//   - Log writes keep their order; what was synced is reported in that order; a failed sync
+//     ends the process (rule 57).
+//   - The incarnation is durable before the node is made, and a node never hears of what
+//     another incarnation began (rules 46, 52).
+//   - Every goroutine has an owner that waits for it in Close; every queue has a bound, and what
+//     is beyond it is refused with a typed error or dropped as a network would drop it.
+//
+// The package decides nothing that the simulator does not decide as well: rules live in node
+// and below.
+package host

@@ -1,0 +1,309 @@
+package host
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
+)
+
+// loop owns the node. One turn is: take everything that has arrived, read the clock, hand it
+// to the node, Flush, and hand the effects to whoever does them. While a turn runs the next
+// one collects, so that batches grow by themselves as the load does.
+type loop struct {
+	node  *node.Node
+	self  kv.NodeID
+	inbox *inbox
+	clock *Clock
+	world world
+	calls callTable
+
+	in      inputs         // of the running turn
+	toSelf  []node.Message // of the last turn, delivered in this one
+	scratch scratch
+	tickAt  kv.Instant
+	shared  *shared
+	logger  hclog.Logger
+}
+
+// world is where the effects go.
+type world struct {
+	disk      *disk
+	applier   *applier
+	readers   *readers
+	peers     *peers
+	snapshots *snapshots
+	registry  func([]kv.NodeInfo)
+}
+
+// scratch are buffers that a turn uses and the next one uses again.
+type scratch struct {
+	disk    []diskWork
+	lent    []lent
+	back    []*node.Read
+	touched []*peer
+}
+
+// shared is what the loop publishes to other goroutines after each turn.
+type shared struct {
+	heard   atomic.Uint64
+	info    atomic.Pointer[kv.NodeInfo]
+	turns   atomic.Uint64
+	inputs  atomic.Uint64
+	turned  atomic.Int64 // UnixNano of the end of the last turn
+	open    atomic.Int64 // calls
+	faulty  atomic.Int64
+	started atomic.Bool
+}
+
+// run turns until the inbox is closed.
+func (l *loop) run() {
+	tick := time.NewTicker(tickInterval)
+	defer tick.Stop()
+	for {
+		closed := l.inbox.take(&l.in, l.calls.freed)
+		l.calls.freed = l.calls.freed[:0]
+		l.turn(l.clock.Now())
+		if closed {
+			l.endCalls()
+			return
+		}
+		if len(l.toSelf) > 0 || !l.inbox.rest() {
+			continue
+		}
+		select {
+		case <-l.inbox.wake:
+			runtime.Gosched() // whoever is about to add something does so first: a larger turn
+		case <-tick.C:
+			l.inbox.roused()
+		}
+	}
+}
+
+// turn is one turn. now was read after the inputs were taken.
+func (l *loop) turn(now kv.Instant) {
+	n, in := l.node, &l.in
+	if now >= l.tickAt {
+		l.tickAt = now.Add(tickInterval)
+		n.Tick(now, time.Now().UnixMilli())
+	}
+	for _, fn := range in.rare {
+		fn(now)
+	}
+	for _, s := range in.stored {
+		n.Stored(now, s.appends, s.positions)
+	}
+	if len(in.applied) > 0 {
+		n.Applied(now, in.applied)
+	}
+	l.receive(now)
+	l.readsDone(now)
+	l.admit(now)
+	l.shared.inputs.Add(uint64(len(in.requests) + len(in.received)))
+	in.reset()
+	l.dispatch(n.Flush(now))
+	l.shared.turns.Add(1)
+	l.shared.turned.Store(time.Now().UnixNano())
+	l.shared.open.Store(int64(l.calls.open))
+}
+
+func (l *loop) receive(now kv.Instant) {
+	own := l.toSelf
+	l.toSelf = nil
+	for i := range own {
+		l.node.Receive(now, l.self, own[i])
+	}
+	for _, r := range l.in.received {
+		for i := range r.messages {
+			l.node.Receive(now, r.from, r.messages[i])
+		}
+	}
+}
+
+// readsDone hands back to the node what the readers could not answer, and forgets the calls of
+// what they have.
+func (l *loop) readsDone(now kv.Instant) {
+	back := l.scratch.back[:0]
+	for _, d := range l.in.reads {
+		if d.call != nil {
+			d.call.lent--
+			l.calls.end(d.call)
+		}
+		if d.back {
+			back = append(back, d.read)
+		}
+	}
+	if len(back) > 0 {
+		l.node.ReadDone(now, back)
+	}
+	clear(back)
+	l.scratch.back = back[:0]
+}
+
+func (l *loop) admit(now kv.Instant) {
+	for i := range l.in.requests {
+		r := &l.in.requests[i]
+		c := l.calls.add(r.id, r.asker, nil, r.bytes)
+		c.req = r.req
+		l.node.Request(now, node.RequestID(r.id), r.req)
+	}
+	for i := range l.in.admins {
+		a := &l.in.admins[i]
+		l.calls.add(a.id, nil, a.answer, 0)
+		l.node.Admin(now, node.RequestID(a.id), a.req)
+	}
+	for _, id := range l.in.cancels {
+		c := l.calls.get(id)
+		if c == nil || c.answered.Load() {
+			continue
+		}
+		l.node.Cancel(now, node.RequestID(id))
+		l.answer(c, nil, nil, kv.Errorf(kv.Timeout, "the deadline passed, or the caller went away, before the answer was there"))
+	}
+}
+
+// answer ends a call.
+func (l *loop) answer(c *call, resp *kv.Response, admin *kv.AdminResponse, err *kv.Error) {
+	if c.admin == nil {
+		c.answer(resp, err)
+	} else if c.answered.CompareAndSwap(false, true) {
+		c.admin <- adminAnswer{admin, err}
+	}
+	l.calls.end(c)
+}
+
+// dispatch hands out the effects of a turn: first what others wait for.
+func (l *loop) dispatch(e *node.Effects) {
+	l.shared.heard.Store(uint64(l.node.Heard()))
+	l.send(e)
+	if len(e.Appends) > 0 || e.ReleaseLog != 0 {
+		work := l.scratch.disk[:0]
+		for _, a := range e.Appends {
+			work = append(work, diskWork{append: a})
+		}
+		if e.ReleaseLog != 0 {
+			work = append(work, diskWork{release: e.ReleaseLog})
+		}
+		l.world.disk.work.put(work...)
+		clear(work)
+		l.scratch.disk = work[:0]
+	}
+	l.lend(e)
+	for i := range e.Replies {
+		r := &e.Replies[i]
+		if c := l.calls.get(uint64(r.ID)); c != nil {
+			l.answer(c, r.Response, nil, r.Err)
+		}
+	}
+	if len(e.Applies) > 0 {
+		l.world.applier.work.put(e.Applies...)
+	}
+	l.dispatchRare(e)
+	l.node.Recycle(e)
+}
+
+// dispatchRare is for the effects that most turns do not have.
+func (l *loop) dispatchRare(e *node.Effects) {
+	for i := range e.AdminReplies {
+		r := &e.AdminReplies[i]
+		if c := l.calls.get(uint64(r.ID)); c != nil {
+			l.answer(c, nil, r.Response, r.Err)
+		}
+	}
+	for _, s := range e.Snapshots {
+		l.world.snapshots.send(s)
+	}
+	for _, s := range e.Discards {
+		l.world.snapshots.discard(s)
+	}
+	if len(e.Collects) > 0 {
+		l.world.applier.collects.put(e.Collects...)
+	}
+	if e.FlushEngine {
+		l.world.applier.flush()
+	}
+	for _, f := range e.Faulty {
+		l.shared.faulty.Add(1)
+		l.logger.Error("a replica is damaged and stopped", "replica", f)
+	}
+	if e.Nodes != nil {
+		info := l.node.Info()
+		l.shared.info.Store(&info)
+		l.world.peers.connect(e.Nodes)
+		l.world.registry(e.Nodes)
+	}
+}
+
+// send queues the messages for the peers, and wakes each sender once.
+func (l *loop) send(e *node.Effects) {
+	var fresh kv.Instant
+	touched := l.scratch.touched[:0]
+	for i := range e.Sends {
+		s := &e.Sends[i]
+		if s.Guard != nil {
+			if fresh == 0 {
+				fresh = l.clock.Now() // after the turn that decided it (L17)
+			}
+			if !s.Guard.Holds(fresh) {
+				continue
+			}
+		}
+		if s.To == l.self {
+			l.toSelf = append(l.toSelf, s.Message)
+			continue
+		}
+		if p := l.world.peers.get(s.To); p != nil && l.world.peers.send(p, &s.Message) {
+			touched = append(touched, p)
+		}
+	}
+	for _, p := range touched {
+		l.world.peers.flush(p)
+	}
+	clear(touched)
+	l.scratch.touched = touched[:0]
+}
+
+// lend gives reads to the pool; a read that serves a call may answer it there.
+func (l *loop) lend(e *node.Effects) {
+	if len(e.Reads)+len(e.Digests) == 0 {
+		return
+	}
+	work := l.scratch.lent[:0]
+	for _, r := range e.Reads {
+		w := lent{read: r}
+		if r.Task.Serve {
+			c := l.calls.get(uint64(r.Task.Request))
+			if c == nil {
+				continue // nobody waits any more
+			}
+			c.lent++
+			w.call = c
+		}
+		work = append(work, w)
+	}
+	for _, d := range e.Digests {
+		work = append(work, lent{digest: d})
+	}
+	l.world.readers.put(work)
+	clear(work)
+	l.scratch.lent = work[:0]
+}
+
+// endCalls answers everybody who still waits when the node stops.
+func (l *loop) endCalls() {
+	for _, c := range l.calls.bySlot {
+		if c == nil {
+			continue
+		}
+		err := errStopping
+		if c.req != nil && c.req.Commit != nil && len(c.req.Commit.Writes) > 0 {
+			err = kv.Errorf(kv.Ambiguous, "this node stopped before the outcome of commit %v was known: ask another node for it", c.req.Commit.ID)
+			err.ID = c.req.Commit.ID
+		}
+		l.answer(c, nil, nil, err)
+	}
+}

@@ -1,0 +1,246 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
+	"github.com/kvd-db/kvd/proto/peerpb"
+)
+
+// Times of the streams between nodes.
+const (
+	reconnectMin     = 20 * time.Millisecond
+	reconnectMax     = 250 * time.Millisecond
+	refusedRetry     = time.Second // after a refusal that will not go away by itself
+	handshakeTimeout = 2 * time.Second
+)
+
+// peers are the streams from this node to all others: one a node, for this direction.
+type peers struct {
+	self handshake // without To
+	lost func(kv.NodeID)
+	log  hclog.Logger
+
+	mu     sync.Mutex // guards changes of byID
+	byID   atomic.Pointer[map[kv.NodeID]*peer]
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+	closed bool
+}
+
+// peer is the stream to one node.
+type peer struct {
+	id      kv.NodeID
+	out     *outbox
+	address atomic.Pointer[string]
+	cancel  context.CancelFunc
+	touched bool // has messages of the running turn; belongs to the loop
+	sent    atomic.Int64
+	drops   atomic.Int64
+	up      atomic.Bool
+}
+
+func newPeers(self handshake, lost func(kv.NodeID), log hclog.Logger) *peers {
+	p := &peers{self: self, lost: lost, log: log}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.byID.Store(&map[kv.NodeID]*peer{})
+	return p
+}
+
+// get is the peer of an id, nil if it is not known.
+func (p *peers) get(id kv.NodeID) *peer { return (*p.byID.Load())[id] }
+
+// all are the peers, in no order.
+func (p *peers) all() map[kv.NodeID]*peer { return *p.byID.Load() }
+
+// connect makes nodes known, or their new addresses. Nodes that were replaced are forgotten.
+func (p *peers) connect(nodes []kv.NodeInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	old := *p.byID.Load()
+	byID := make(map[kv.NodeID]*peer, len(nodes))
+	for id, x := range old {
+		byID[id] = x
+	}
+	for _, n := range nodes {
+		x := byID[n.ID]
+		switch {
+		case n.ID == p.self.Node || n.ID == 0 || n.Address == "":
+		case n.Replaced:
+			if x != nil {
+				x.stop()
+				delete(byID, n.ID)
+			}
+		case x != nil:
+			x.address.Store(&n.Address)
+		default:
+			byID[n.ID] = p.start(n)
+		}
+	}
+	p.byID.Store(&byID)
+}
+
+func (p *peers) start(n kv.NodeInfo) *peer {
+	x := &peer{id: n.ID, out: newOutbox()}
+	x.address.Store(&n.Address)
+	ctx, cancel := context.WithCancel(p.ctx)
+	x.cancel = cancel
+	p.group.Go(func() { p.run(ctx, x) })
+	return x
+}
+
+func (x *peer) stop() {
+	x.cancel()
+	x.out.close()
+}
+
+// learn notes the address under which a node was seen.
+func (p *peers) learn(id kv.NodeID, address string) {
+	if x := p.get(id); x != nil && address != "" && *x.address.Load() != address {
+		x.address.Store(&address)
+	}
+}
+
+// close ends all streams and waits for their goroutines.
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	for _, x := range p.all() {
+		x.out.close()
+	}
+	p.group.Wait()
+}
+
+// run keeps the stream to one peer open.
+func (p *peers) run(ctx context.Context, x *peer) {
+	const patience = time.Second // nodes that start together miss each other at first
+	wait, said, down := reconnectMin, "", time.Now()
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := p.session(ctx, x)
+		if x.up.Swap(false) {
+			x.out.shut()
+			p.lost(x.id)
+			wait, said, down = reconnectMin, "", time.Now()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if text := err.Error(); text != said && time.Since(down) > patience {
+			said = text
+			p.log.Warn("no stream to node", "node", x.id, "address", *x.address.Load(), "error", text)
+		}
+		if status.Code(err) == codes.FailedPrecondition {
+			wait = refusedRetry
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(max(wait-time.Since(begun), reconnectMin)):
+		}
+		wait = min(2*wait, reconnectMax)
+	}
+}
+
+// session opens the stream and sends until it breaks.
+func (p *peers) session(ctx context.Context, x *peer) error {
+	conn, err := dialPeer(*x.address.Load())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	inTime := time.AfterFunc(handshakeTimeout, cancel)
+	defer inTime.Stop()
+	stream, err := peerpb.NewPeerClient(conn).Exchange(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.greet(stream, x.id); err != nil {
+		return err
+	}
+	if !inTime.Stop() || !x.out.opened() {
+		return errors.New("the handshake took too long")
+	}
+	x.up.Store(true)
+	p.log.Debug("stream open", "node", x.id, "address", *x.address.Load())
+	defer context.AfterFunc(ctx, x.out.shut)()
+	batch := &peerpb.PeerBatch{}
+	for batch.Frames = x.out.take(nil); batch.Frames != nil; batch.Frames = x.out.take(batch.Frames) {
+		if err := stream.Send(batch); err != nil {
+			return endOf(stream, err)
+		}
+		x.sent.Add(int64(len(batch.Frames)))
+	}
+	return ctx.Err()
+}
+
+// greet sends the handshake and checks the answer.
+func (p *peers) greet(stream peerStream, to kv.NodeID) error {
+	h := p.self
+	h.To = to
+	if err := stream.Send(&peerpb.PeerBatch{Frames: h.append(nil)}); err != nil {
+		return endOf(stream, err)
+	}
+	answer, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	back, err := decodeHandshake(answer.GetFrames())
+	if err != nil {
+		return err
+	}
+	if back.Cluster != p.self.Cluster || back.Node != to {
+		return kv.Errorf(kv.NotFound, "node %d was looked for, node %d of cluster %016x answers", to, back.Node, back.Cluster)
+	}
+	return nil
+}
+
+type peerStream interface {
+	Send(*peerpb.PeerBatch) error
+	Recv() (*peerpb.PeerBatch, error)
+}
+
+// endOf is why a stream has ended: Send only says that it has.
+func endOf(stream peerStream, err error) error {
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, why := stream.Recv(); why != nil {
+		return why
+	}
+	return err
+}
+
+// send queues a message of the running turn. Only the loop calls it, and flush after it.
+func (p *peers) send(x *peer, m *node.Message) (first bool) {
+	x.out.add(m)
+	first = !x.touched
+	x.touched = true
+	return first
+}
+
+// flush ends the turn for a peer that was sent something.
+func (p *peers) flush(x *peer) {
+	x.touched = false
+	if x.out.flush() {
+		x.drops.Add(1)
+		p.lost(x.id)
+	}
+}
