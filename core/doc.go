@@ -17,7 +17,7 @@
 //
 // Where to start: Machine (machine.go) is the door; state.go has the applied state and what
 // each command does to it; command.go and keys.go are its two formats, described byte by
-// byte in FORMAT.md; oracle.go stands alone; driver.go and repair.go are the leader's side.
+// byte in docs/format.md; oracle.go stands alone; driver.go and repair.go are the leader's side.
 //
 // Invariants:
 //   - The applied state is a function of the log: equal prefixes give byte-equal system keys,

@@ -8,7 +8,7 @@ import (
 )
 
 // A replica's snapshot travels as chunks. They hold engine keys and stored values, not
-// tables: two nodes need to agree on FORMAT.md only, not on a version of Pebble.
+// tables: two nodes need to agree on docs/format.md only, not on a version of Pebble.
 //
 //	[format, 1][type, 1][partition, 8][number from 0, 4][body][CRC32C of all before, 4]
 const (

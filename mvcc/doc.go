@@ -9,7 +9,7 @@
 //	state (rule D4)    │                    └── FlushedApplied: how far the log may be cut
 //	                   └── lost in a crash, replayed from the log
 //
-//	engine key = [kind][bytes][0x00][suffix][length of suffix]    (FORMAT.md, byte by byte)
+//	engine key = [kind][bytes][0x00][suffix][length of suffix]    (docs/format.md, byte by byte)
 //	  0x01 replica state   0x02 system   0x03 data   0x04 locks   0x05 records
 //
 // Data, locks and records are addressed by full key under their kind, so that a split

@@ -12,7 +12,7 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// FormatVersion is the version of everything in FORMAT.md that this binary writes. It reads
+// FormatVersion is the version of everything in docs/format.md that this binary writes. It reads
 // no other.
 const FormatVersion = 1
 

@@ -15,7 +15,7 @@
 //	              View.Entries     index ► (segment, offset), newest entries in a Cache
 //
 // Where to start: Append and Mark say what can be written, Log.Write how, View how it is
-// read; replay.go is recovery; FORMAT.md is the layout byte by byte. The rules S1 to S10
+// read; replay.go is recovery; docs/format.md is the layout byte by byte. The rules S1 to S10
 // and 43 to 57 named in comments are those of the storage contract.
 //
 // # What is owned by whom

@@ -8,7 +8,7 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// The layout is described byte by byte in FORMAT.md. All numbers are big-endian.
+// The layout is described byte by byte in docs/format.md. All numbers are big-endian.
 
 const (
 	formatVersion = 1
