@@ -125,9 +125,21 @@ func (c *cursor) fill() *kv.Error {
 			return p.err
 		}
 		c.take(p)
-		c.ahead()
+		if c.scan.wantsMore(len(c.rows)) {
+			c.ahead()
+		}
 	}
 	return nil
+}
+
+// wantsMore reports whether it is likely that more than a page of rows from each span is
+// needed: then the next one is fetched while this one is read.
+func (s *Scan) wantsMore(rows int) bool {
+	spans := 1
+	if s.query.Keyspace.Scheme == kv.SchemeHash {
+		spans = s.query.Keyspace.Partitions
+	}
+	return s.query.Limit == 0 || s.left > rows*spans
 }
 
 func (c *cursor) take(p page) {

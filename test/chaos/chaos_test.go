@@ -33,7 +33,7 @@ func TestKillEachInTurn(t *testing.T) {
 		c.WaitHealthy(t) // or the next one is one too many
 		l.Await(some)
 	}
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestKillAll: all nodes end in the middle of everything, twice.
@@ -44,7 +44,7 @@ func TestKillAll(t *testing.T) {
 		c.Restart(t)
 		l.Await(some)
 	}
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestKillWhileRestarting: nodes that have hardly come up are killed again.
@@ -60,7 +60,7 @@ func TestKillWhileRestarting(t *testing.T) {
 	}
 	c.Restart(t)
 	l.Await(some)
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestPauseLeader: a leader is stopped for as long as it takes the others to go on without
@@ -75,7 +75,7 @@ func TestPauseLeader(t *testing.T) {
 		l.Await(some)
 		c.WaitHealthy(t)
 	}
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestDrain: SIGTERM hands over what the node leads; it ends with 0, one node after the other.
@@ -89,7 +89,7 @@ func TestDrain(t *testing.T) {
 		n.Restart(t)
 		c.WaitHealthy(t)
 	}
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestStopAll: all nodes are asked to stop at once, so that none has anybody to hand over to.
@@ -105,7 +105,7 @@ func TestStopAll(t *testing.T) {
 	}
 	c.Restart(t)
 	l.Await(some)
-	l.Verify(c)
+	l.Verify()
 }
 
 // TestWipe: a node loses its disk. It comes back as a new node, and the cluster makes new
@@ -121,9 +121,9 @@ func TestWipe(t *testing.T) {
 	if n.ID == was {
 		t.Errorf("a wiped node came back as node %d, which it was before", n.ID)
 	}
-	cluster.Eventually(t, "replicas on the new node in place of the old one's", func() error { return replaced(t, c, was) })
+	c.Eventually(t, "replicas on the new node in place of the old one's", func() error { return replaced(t, c, was) })
 	l.Await(some)
-	l.Verify(c)
+	l.Verify()
 }
 
 // replaced is nil once every partition has three voters, none of them on the old node.

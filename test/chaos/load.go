@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,9 +33,11 @@ const (
 // Load is clients at work on a cluster, and the books of what they were told.
 type Load struct {
 	t       testing.TB
+	cluster *cluster.Cluster
 	clients []*client.Client // of the keyspaces under load
 	stop    context.CancelFunc
 	ctx     context.Context
+	late    time.Time // after that no outcome is asked for any more; set before ctx ends
 	group   sync.WaitGroup
 
 	committed atomic.Int64 // writes known to have happened
@@ -56,9 +59,9 @@ func StartLoad(t testing.TB, c *cluster.Cluster) *Load {
 	const spread = "spread"
 	c.MustCLI(t, "keyspace", "create", spread, "--scheme", "hash", "--partitions", "4")
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Load{t: t, ctx: ctx, stop: stop}
+	l := &Load{t: t, cluster: c, ctx: ctx, stop: stop}
 	for range 2 {
-		one := c.Client(t)
+		one := c.Client(t, client.WithLogger(slog.New(slog.DiscardHandler)))
 		l.clients = append(l.clients, one, one.In(spread))
 	}
 	t.Cleanup(func() { l.end() })
@@ -90,7 +93,10 @@ func (l *Load) stopped() bool { return l.ctx.Err() != nil }
 
 // end stops all clients and waits for them; what is under way is brought to its end.
 func (l *Load) end() {
-	l.stop()
+	if !l.stopped() {
+		l.late = time.Now().Add(outcomeTimeout)
+		l.stop()
+	}
 	l.group.Wait()
 }
 
@@ -146,7 +152,6 @@ func (l *Load) settle(c *client.Client, what string, err error) fate {
 
 // outcome asks until it is told.
 func (l *Load) outcome(c *client.Client, token string) (client.Outcome, error) {
-	var late time.Time // set when the load is stopped
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		o, err := c.OutcomeOf(ctx, token)
@@ -154,10 +159,7 @@ func (l *Load) outcome(c *client.Client, token string) (client.Outcome, error) {
 		if err == nil && o != client.Unknown {
 			return o, nil
 		}
-		switch {
-		case l.stopped() && late.IsZero():
-			late = time.Now().Add(outcomeTimeout)
-		case l.stopped() && time.Now().After(late):
+		if l.stopped() && (l.t.Failed() || time.Now().After(l.late)) {
 			return o, err
 		}
 		time.Sleep(10 * time.Millisecond) // it may have failed at once
@@ -184,7 +186,7 @@ func (l *Load) rest(err error) {
 func (l *Load) Await(n int64) {
 	l.t.Helper()
 	from := l.committed.Load()
-	cluster.Eventually(l.t, fmt.Sprintf("%d more writes", n), func() error {
+	l.cluster.Eventually(l.t, fmt.Sprintf("%d more writes", n), func() error {
 		if got := l.committed.Load() - from; got < n {
 			return fmt.Errorf("only %d; refused %d, unknown %d in all", got, l.refused.Load(), l.unknown.Load())
 		}
@@ -194,10 +196,10 @@ func (l *Load) Await(n int64) {
 
 // Verify stops the load, reads everything back from a cluster that is whole again, and
 // compares it with the books and the replicas with each other.
-func (l *Load) Verify(c *cluster.Cluster) {
+func (l *Load) Verify() {
 	l.t.Helper()
 	l.end()
-	c.WaitHealthy(l.t)
+	l.cluster.WaitHealthy(l.t)
 	for _, r := range l.registers {
 		r.verify(l)
 	}
@@ -207,7 +209,7 @@ func (l *Load) Verify(c *cluster.Cluster) {
 	for _, k := range l.climbs {
 		k.verify(l)
 	}
-	c.Check(l.t)
+	l.cluster.Check(l.t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.failures {
@@ -219,7 +221,7 @@ func (l *Load) Verify(c *cluster.Cluster) {
 // get reads a key for Verify; absent is no error.
 func (l *Load) get(c *client.Client, key string) (value []byte, found bool) {
 	l.t.Helper()
-	cluster.Eventually(l.t, "read "+key, func() error {
+	l.cluster.Eventually(l.t, "read "+key, func() error {
 		p, err := c.Get(context.Background(), []byte(key))
 		value, found = p.Value, err == nil
 		if errors.Is(err, client.ErrNotFound) {

@@ -15,7 +15,7 @@ import (
 // register is a key with one writer. Its writes are numbered; number 0 is its absence.
 type register struct {
 	key     string
-	space   int // whose client sees it
+	space   int          // whose client sees it
 	known   atomic.Int64 // number of the newest write known to have happened
 	started atomic.Int64 // number of the newest write that was begun
 

@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 		c.WaitHealthy(t)
 		l.Await(int64(rand.IntN(2 * some)))
 	}
-	l.Verify(c)
+	l.Verify()
 }
 
 func soakKill(t *testing.T, _ *cluster.Cluster, l *Load, n *cluster.Node) {
@@ -70,7 +70,7 @@ func soakWipe(t *testing.T, c *cluster.Cluster, _ *Load, n *cluster.Node) {
 	n.Kill(t)
 	n.Wipe(t)
 	n.Restart(t)
-	cluster.Eventually(t, "replicas on the new node in place of the old one's", func() error { return replaced(t, c, was) })
+	c.Eventually(t, "replicas on the new node in place of the old one's", func() error { return replaced(t, c, was) })
 }
 
 // soakMove moves leaders about while the load runs.

@@ -59,23 +59,23 @@ func (c *Cluster) MustCLI(t testing.TB, args ...string) string {
 	return r.Stdout
 }
 
-// Eventually calls f until it returns nil, and fails the test if it never does.
-func Eventually(t testing.TB, what string, f func() error) {
-	t.Helper()
-	EventuallyWithin(t, what, Patience, f)
-}
-
-// EventuallyWithin is Eventually with a patience of its own.
-func EventuallyWithin(t testing.TB, what string, patience time.Duration, f func() error) {
+// Eventually calls f until it returns nil. The test fails if it never does, or if a node ends in
+// the meantime that nobody asked to.
+func (c *Cluster) Eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	const pollEvery = 50 * time.Millisecond
-	for end := time.Now().Add(patience); ; time.Sleep(pollEvery) {
+	for end := time.Now().Add(Patience); ; time.Sleep(pollEvery) {
 		err := f()
 		if err == nil {
 			return
 		}
+		for _, n := range c.Nodes {
+			if n.EndedByItself() {
+				t.Fatalf("%s: not yet, and node %d has ended: %v", what, n.Index, err)
+			}
+		}
 		if time.Now().After(end) {
-			t.Fatalf("%s: still not after %s: %v", what, patience, err)
+			t.Fatalf("%s: still not after %s: %v", what, Patience, err)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (c *Cluster) rows(t testing.TB, args []string, row func([]byte) error) erro
 // WaitHealthy waits until every node listed is live, and every partition has all its replicas.
 func (c *Cluster) WaitHealthy(t testing.TB) {
 	t.Helper()
-	Eventually(t, "a healthy cluster", func() error {
+	c.Eventually(t, "a healthy cluster", func() error {
 		s, err := c.Status(t)
 		p := s.Partitions
 		switch {
@@ -163,7 +163,7 @@ func (c *Cluster) WaitHealthy(t testing.TB) {
 func (c *Cluster) Check(t testing.TB) {
 	t.Helper()
 	const differs = 1
-	Eventually(t, "a check of all replicas", func() error {
+	c.Eventually(t, "a check of all replicas", func() error {
 		switch r := c.CLI(t, "check"); r.Code {
 		case 0:
 			return nil
@@ -180,7 +180,7 @@ func (c *Cluster) Check(t testing.TB) {
 func (c *Cluster) BusiestLeader(t testing.TB) *Node {
 	t.Helper()
 	var busiest *Node
-	Eventually(t, "find out who leads", func() error {
+	c.Eventually(t, "find out who leads", func() error {
 		all, err := c.Partitions(t)
 		leads := map[kv.NodeID]int{}
 		for _, p := range all {

@@ -81,7 +81,7 @@ func directory(t testing.TB) string {
 // end kills what runs. A process that was gone before is a failure, unless that was meant.
 func (c *Cluster) end(t testing.TB) {
 	for _, n := range c.Nodes {
-		if n.process != nil && n.process.gone() && !n.process.asked.Load() {
+		if n.EndedByItself() {
 			t.Errorf("node %d ended by itself: %s\n%s", n.Index, n.process.cmd.ProcessState, n.LogTail())
 		}
 	}
@@ -122,7 +122,7 @@ func (c *Cluster) Target() string {
 func (c *Cluster) Client(t testing.TB, opts ...client.Option) *client.Client {
 	t.Helper()
 	var open *client.Client
-	Eventually(t, "open a client", func() (err error) {
+	c.Eventually(t, "open a client", func() (err error) {
 		open, err = client.Open(t.Context(), c.Target(), opts...)
 		return err
 	})

@@ -52,10 +52,7 @@ func pauseAndContinue(t *testing.T, c *Cluster) {
 		t.Errorf("a paused process answers: %s", r)
 	}
 	n.Continue(t)
-	EventuallyWithin(t, "an answer after Continue", Patience, func() error {
-		_, err := c.Client(t).Get(t.Context(), []byte("k"))
-		return err
-	})
+	c.MustCLI(t, "get", "k")
 }
 
 // witness is a testing.TB that notes what the library would do to a test.
@@ -66,8 +63,11 @@ type witness struct {
 	failed   bool
 }
 
-func (w *witness) Cleanup(f func())             { w.cleanups = append(w.cleanups, f) }
-func (w *witness) Errorf(format string, a ...any) { w.failed = true; w.TB.Logf("as wanted: "+format, a...) }
+func (w *witness) Cleanup(f func()) { w.cleanups = append(w.cleanups, f) }
+func (w *witness) Errorf(format string, a ...any) {
+	w.failed = true
+	w.TB.Logf("as wanted: "+format, a...)
+}
 func (w *witness) Logf(format string, _ ...any) { w.said = append(w.said, format) }
 func (w *witness) Failed() bool                 { return w.failed }
 

@@ -72,6 +72,11 @@ func (n *Node) WaitReady(t testing.TB) {
 // Running reports whether the node has a process.
 func (n *Node) Running() bool { return n.process != nil && !n.process.gone() }
 
+// EndedByItself reports whether the node's process is gone although nobody asked it to end.
+func (n *Node) EndedByItself() bool {
+	return n.process != nil && n.process.gone() && !n.process.asked.Load()
+}
+
 // PID is the number of the node's newest process.
 func (n *Node) PID() int { return n.process.cmd.Process.Pid }
 
@@ -145,4 +150,6 @@ func (n *Node) LogTail() string {
 }
 
 // File is a path below the data directory.
-func (n *Node) File(parts ...string) string { return filepath.Join(append([]string{n.Data}, parts...)...) }
+func (n *Node) File(parts ...string) string {
+	return filepath.Join(append([]string{n.Data}, parts...)...)
+}
