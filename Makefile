@@ -29,6 +29,7 @@ lint:
 	@out=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v '\.pb\.go$$')); if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	cd bench/etcd && $(GO) vet ./...
 
 generate: ## regenerate proto/*/*.pb.go
 	cd tools && $(GO) run ./protogen -root ..
@@ -50,6 +51,9 @@ mutants: ## plants every bug of the list and insists that the simulator catches 
 
 bench: ## the packages' own benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-etcd: build ## kvd beside etcd 3.7, three nodes each, on this machine; ARGS="-failover 20", ARGS="-idle 10000"
+	cd bench/etcd && $(GO) run ./duel -kvd ../../bin/kvd $(ARGS)
 
 clean:
 	rm -rf $(BIN)

@@ -1,0 +1,25 @@
+// Command duel measures kvd beside etcd, in one run on one machine: three processes of each,
+// the same harness (package bench), the same keys and values, in turns.
+//
+//	             ┌─ kvdTarget ── package client ──► kvd  kvd  kvd     one of the two
+//	bench.Run ───┤                                                     clusters runs,
+//	             └─ etcdTarget ─ clientv3 ────────► etcd etcd etcd    the other is stopped
+//
+//	rounds:  etcd kvd etcd kvd etcd kvd ─► medians ─► ratios, beside the floors and goals
+//
+// What is fair, and why:
+//   - Each side runs with its own defaults, fsync on, three nodes and the client on this
+//     machine, the data of all six on one disk.
+//   - The side that is not measured is stopped by SIGSTOP, so that its timers cost the other
+//     nothing and both keep their caches. Before a turn all dirty pages are written back
+//     (sync), so that no side pays for the other's; after SIGCONT the turn waits until the
+//     side accepts writes to all its partitions again, and then a little longer.
+//   - Server CPU is utime+stime of the three processes; it holds where the ops/s of a busy
+//     machine do not. "others" is what neither side's processes nor the driver used.
+//   - Errors are counted apart, and never folded into a latency.
+//
+// Modes: the duel itself, -failover N (kill -9 of the node that leads, and the gap in the
+// writes to each partition), and -idle N (what N idle partitions cost).
+//
+// Everything that is started is stopped, at SIGINT too, and by the kernel if the driver dies.
+package main
