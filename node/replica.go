@@ -22,7 +22,8 @@ type replica struct {
 	proposals
 	applied applied // as heard by Applied
 	garbage collecting
-	usedAt  kv.Instant // of the newest request; 0 = long ago
+	usedAt  kv.Instant   // of the newest request
+	wrote   kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
 	active  bool       // in the list of replicas that are ticked
 	doomed  bool       // removed from the configuration: to be destroyed once that is applied
 	inbound *Snapshot  // received and not yet installed or discarded
@@ -113,7 +114,6 @@ func (n *Node) lead(r *replica) {
 		n.form()
 	} else {
 		r.part.Lead(r.term, r.group.Descriptor(), r.applied.gc, r.applied.horizon)
-		n.activate(r)
 		n.draws.waiting = append(n.draws.waiting, draw{}) // to know the time of now
 	}
 	waiting := r.waiting
@@ -139,7 +139,6 @@ func (n *Node) form() {
 }
 
 func (n *Node) activate(r *replica) {
-	r.usedAt = n.now
 	if !r.active {
 		r.active = true
 		n.keep.active = append(n.keep.active, r)

@@ -50,14 +50,25 @@ func (n *Node) retain() {
 		if r.part == nil {
 			continue
 		}
-		if r.leading && r.usedAt != 0 {
-			r.part.ProposeHorizon(n.ago(kv.OutcomeHorizon))
-			r.part.ProposeGC(n.ago(retention))
-			if n.now-r.usedAt > kv.Instant(2*retention) {
-				r.usedAt = 0 // nothing new has become old since
-			}
+		if r.leading && r.wrote != 0 {
+			n.advance(r, retention)
 		}
 		n.collect(r)
+	}
+}
+
+// advance moves H and G of a partition, in strides, until they have passed its newest write:
+// then it is left asleep.
+func (n *Node) advance(r *replica, retention time.Duration) {
+	stride := kv.MakeTimestamp(max(retention/60, time.Second).Milliseconds(), 0)
+	if h := n.ago(kv.OutcomeHorizon); h > r.applied.horizon+stride && r.applied.horizon < r.wrote {
+		r.part.ProposeHorizon(h)
+	}
+	if g := n.ago(retention); g > r.applied.gc+stride && r.applied.gc < r.wrote {
+		r.part.ProposeGC(g)
+	}
+	if r.applied.gc >= r.wrote {
+		r.wrote = 0
 	}
 }
 

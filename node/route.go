@@ -24,6 +24,10 @@ func (n *Node) Request(now kv.Instant, id RequestID, req *kv.Request) {
 
 func (n *Node) request(r *replica, id RequestID, req *kv.Request) {
 	n.activate(r)
+	r.usedAt = n.now
+	if req.Commit != nil {
+		r.wrote = max(r.wrote, n.system.heard, 1)
+	}
 	r.part.Request(id, req)
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // some is how many writes make the load felt between two faults.
-const some = 300
+const some = 500
 
 func start(t *testing.T, flags ...string) (*cluster.Cluster, *Load) {
 	t.Helper()
@@ -70,12 +70,24 @@ func TestPauseLeader(t *testing.T) {
 	for range 2 {
 		n := c.BusiestLeader(t)
 		n.Pause(t)
+		c.Eventually(t, "others lead in place of the paused node", func() error { return leadsNothing(t, c, n.ID) })
 		l.Await(some)
 		n.Continue(t)
 		l.Await(some)
 		c.WaitHealthy(t)
 	}
 	l.Verify()
+}
+
+// leadsNothing is nil once no partition is led by the node.
+func leadsNothing(t *testing.T, c *cluster.Cluster, id kv.NodeID) error {
+	all, err := c.Partitions(t)
+	for _, p := range all {
+		if p.Leader == id || p.Leader == 0 {
+			return fmt.Errorf("partition %d is led by node %d", p.ID, p.Leader)
+		}
+	}
+	return err
 }
 
 // TestDrain: SIGTERM hands over what the node leads; it ends with 0, one node after the other.
