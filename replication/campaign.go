@@ -133,6 +133,7 @@ func (s *Set) Tick() {
 			s.env.SendHeartbeat(p.node, Heartbeat{Incarnation: s.support.incarnation, Sent: now})
 		}
 	}
+	s.releaseHeld()
 	s.campaigns()
 	if now-s.clock.tickAt >= kv.Instant(s.params.RaftTick) {
 		s.clock.tickAt = now

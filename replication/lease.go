@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
@@ -24,11 +25,12 @@ type leading struct {
 	marks   []mark  // by replica id; cleared when the replica becomes leader
 	noLease kv.Term // the term whose lease was given up (L37)
 	awake   bool
-	cell    *atomic.Uint64 // the term whose lease may serve reads off the loop; 0 = none (L18)
-	reads   []uint64       // ReadIndex questions not yet handed to raft
-	asked   [][]uint64     // those handed to raft, one batch for each question raft was asked
-	oldest  kv.Instant     // since when something proposed has not been committed; 0 = nothing (L68)
-	seq     uint64         // of ReadIndex batches
+	cell    *atomic.Uint64    // the term whose lease may serve reads off the loop; 0 = none (L18)
+	reads   []uint64          // ReadIndex questions not yet handed to raft
+	asked   [][]uint64        // those handed to raft, one batch for each question raft was asked
+	oldest  kv.Instant        // since when something proposed has not been committed; 0 = nothing (L68)
+	seq     uint64            // of ReadIndex batches
+	held    []*raftpb.Message // appends without entries, one a follower; see hold.go
 }
 
 func (l *leading) begin(t kv.Term) {
@@ -42,7 +44,7 @@ func (l *leading) begin(t kv.Term) {
 
 func (l *leading) end() {
 	l.revoke()
-	l.marks, l.reads, l.asked, l.oldest, l.awake = nil, nil, nil, 0, false
+	l.marks, l.reads, l.asked, l.oldest, l.awake, l.held = nil, nil, nil, 0, false, nil
 }
 
 // revoke makes every read under way outside the loop fail its check.

@@ -54,6 +54,7 @@ type lists struct {
 	awake     []*Group // ticked at every raft tick; see needsTick
 	campaigns []*Group // with a campaign planned
 	dirty     []*Group // raft may have something to say
+	holding   []*Group // have held back appends without entries
 }
 
 // clock is what the Set knows of time.
@@ -228,6 +229,13 @@ func (g *Group) send(m *raftpb.Message) {
 		g.set.env.SendSnapshot(g, kv.ReplicaID(m.GetTo()), m)
 		return
 	}
+	if m.GetType() == raftpb.MsgApp && !g.release(m) {
+		return
+	}
+	g.transmit(to, m)
+}
+
+func (g *Group) transmit(to kv.NodeID, m *raftpb.Message) {
 	f := Frame{Partition: g.id, Message: m}
 	if t := m.GetType(); t == raftpb.MsgAppResp || t == raftpb.MsgHeartbeatResp {
 		f.Tag = g.tag(m, to)
