@@ -24,9 +24,9 @@ type replica struct {
 	garbage collecting
 	usedAt  kv.Instant   // of the newest request
 	wrote   kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
-	active  bool       // in the list of replicas that are ticked
-	doomed  bool       // removed from the configuration: to be destroyed once that is applied
-	inbound *Snapshot  // received and not yet installed or discarded
+	active  bool         // in the list of replicas that are ticked
+	doomed  bool         // removed from the configuration: to be destroyed once that is applied
+	inbound *Snapshot    // received and not yet installed or discarded
 	told
 }
 

@@ -118,6 +118,7 @@ func (s *Set) Open(o OpenGroup) (*Group, error) {
 
 // Close stops the replica; it answers nothing any more.
 func (g *Group) Close() {
+	g.releaseHeld()
 	g.state.gone = true
 	g.lead.revoke()
 	g.set.remove(g)
@@ -230,6 +231,7 @@ func (g *Group) refresh() {
 	}
 	g.last = now
 	if was.role == Leader && (now.role != Leader || now.term != was.term) {
+		g.releaseHeld()
 		g.lead.end()
 		if now.role == Follower && now.leader == 0 {
 			g.elect.at = g.set.env.Now().Add(g.set.params.CampaignWait) // L33: our own pre-vote releases those bound to us

@@ -36,12 +36,18 @@ func (s *Set) releaseHeld() {
 	list := s.lists.holding
 	s.lists.holding = nil
 	for _, g := range list {
-		held := g.lead.held
-		g.lead.held = nil
-		for _, m := range held {
-			if to := g.nodeOf(kv.ReplicaID(m.GetTo())); to != 0 && !g.state.gone {
-				g.transmit(to, m)
-			}
+		g.releaseHeld()
+	}
+}
+
+// releaseHeld of one group also runs when a leadership ends: a leader that is removed has
+// nobody but these messages to tell that its removal is committed.
+func (g *Group) releaseHeld() {
+	held := g.lead.held
+	g.lead.held = nil
+	for _, m := range held {
+		if to := g.nodeOf(kv.ReplicaID(m.GetTo())); to != 0 {
+			g.transmit(to, m)
 		}
 	}
 }
