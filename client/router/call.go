@@ -235,7 +235,7 @@ func (c *Call) send(ctx context.Context, a session.Action, heard kv.Timestamp) s
 			return m.Refused(kv.Errorf(kv.Unavailable, "the address of node %d is not known", a.Node))
 		})
 	}
-	l, err := r.link(address)
+	l, err := r.link(lane{address: address, bulk: a.Request.Scan != nil})
 	if err == nil {
 		err = l.submit(c, a.Request, time.Now(), heard)
 	}

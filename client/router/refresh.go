@@ -111,7 +111,7 @@ func (r *Router) adminAt(ctx context.Context, address string, q *kv.AdminRequest
 		a, err := local.Admin(ctx, q)
 		return a, kv.AsError(err)
 	}
-	l, bad := r.link(address)
+	l, bad := r.link(lane{address: address})
 	if bad != nil {
 		return nil, bad
 	}

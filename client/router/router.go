@@ -80,7 +80,7 @@ type Router struct {
 	mu        sync.Mutex
 	session   *session.Session
 	heardAt   time.Time
-	links     map[string]*link // by address
+	links     map[lane]*link
 	refreshes map[string]*refresh
 	closed    bool
 }
@@ -92,7 +92,7 @@ func (source) Uint64() uint64 { return rand.Uint64() }
 
 // New is a router that knows its seeds only. It connects when it is first used.
 func New(c Config) *Router {
-	r := &Router{config: c, log: c.Log, session: session.New(source{}), links: map[string]*link{}, refreshes: map[string]*refresh{}}
+	r := &Router{config: c, log: c.Log, session: session.New(source{}), links: map[lane]*link{}, refreshes: map[string]*refresh{}}
 	if r.log == nil {
 		r.log = slog.Default()
 	}
@@ -106,7 +106,7 @@ func (r *Router) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	links := r.links
-	r.links = map[string]*link{}
+	r.links = map[lane]*link{}
 	r.mu.Unlock()
 	r.cancel()
 	for _, l := range links {
@@ -141,21 +141,28 @@ func (r *Router) address(n kv.NodeID) string {
 	return info.Address
 }
 
-// link is the link to an address, made if there is none. nil once the router is closed.
-func (r *Router) link(address string) (*link, *kv.Error) {
+// lane is one of the two ways to a node. Scans have a connection of their own: a page of a
+// megabyte holds up nobody who waits for a small answer.
+type lane struct {
+	address string
+	bulk    bool
+}
+
+// link is the link of a lane, made if there is none. nil once the router is closed.
+func (r *Router) link(to lane) (*link, *kv.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, errClosed()
 	}
-	if l := r.links[address]; l != nil {
+	if l := r.links[to]; l != nil {
 		return l, nil
 	}
-	l, err := r.newLink(address)
+	l, err := r.newLink(to.address)
 	if err != nil {
-		return nil, kv.Errorf(kv.Invalid, "address %q: %v", address, err)
+		return nil, kv.Errorf(kv.Invalid, "address %q: %v", to.address, err)
 	}
-	r.links[address] = l
+	r.links[to] = l
 	r.running.Go(l.run)
 	return l, nil
 }
