@@ -18,8 +18,10 @@ type ScanQuery struct {
 	Limit      int // 0 = none
 }
 
-// Pages of a scan: enough to make the cost of a request small, few enough to come soon.
-const scanPageBytes = 1 << 20
+// Pages of a scan: enough to make the cost of a request small, few enough that neither the server nor
+// this process is busy with one for long: a put beside scans waits for it (measured: 1 MiB
+// pages made its median 6.4 times longer, 128 KiB pages 2.1 times).
+const scanPageBytes = 128 << 10
 
 // spans is the query as spans of full keys, each sorted in itself: one for a range
 // keyspace, one for each bucket of a hash keyspace.
