@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
+)
+
+// describe is a message on one line, for people.
+func describe(m *node.Message) string {
+	switch {
+	case m.Heartbeat != nil:
+		return fmt.Sprintf("heartbeat inc %d sent %d", m.Heartbeat.Incarnation, m.Heartbeat.Sent)
+	case m.Ack != nil:
+		return fmt.Sprintf("support inc %d epoch %x sent %d", m.Ack.Incarnation, m.Ack.Epoch, m.Ack.Sent)
+	case m.Raft != nil:
+		x := m.Raft.Message
+		l := fmt.Sprintf("p%d %s %d>%d term %d index %d logterm %d commit %d", m.Raft.Partition, x.GetType(), x.GetFrom(), x.GetTo(), x.GetTerm(), x.GetIndex(), x.GetLogTerm(), x.GetCommit())
+		if x.GetReject() {
+			l += " reject"
+		}
+		if n := len(x.GetEntries()); n > 0 {
+			l += fmt.Sprintf(" entries %d..%d", x.GetEntries()[0].GetIndex(), x.GetEntries()[n-1].GetIndex())
+		}
+		if m.Raft.Tag != 0 {
+			l += fmt.Sprintf(" tag %x", m.Raft.Tag)
+		}
+		if len(x.GetContext()) > 0 {
+			l += fmt.Sprintf(" context %x", x.GetContext())
+		}
+		return l
+	case m.Draw != nil:
+		return fmt.Sprintf("draw %+v", *m.Draw)
+	case m.Grant != nil:
+		return fmt.Sprintf("grant %+v", *m.Grant)
+	case m.Report != nil:
+		return "report"
+	case m.Order != nil:
+		return "order"
+	case m.OrderDone != nil:
+		return fmt.Sprintf("order done %+v", *m.OrderDone)
+	case m.Digest != nil:
+		return fmt.Sprintf("digest %+v", *m.Digest)
+	}
+	return "nothing"
+}
+
+// describeRequest is a request on one line.
+func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
+	switch {
+	case a != nil:
+		return "admin"
+	case r.Read != nil:
+		return fmt.Sprintf("p%d read %q at %d", r.Partition, r.Read.Keys, uint64(r.Read.Timestamp))
+	case r.Scan != nil:
+		return fmt.Sprintf("p%d scan %q-%q at %d", r.Partition, r.Scan.Span.Start, r.Scan.Span.End, uint64(r.Scan.Timestamp))
+	case r.Commit != nil:
+		c := r.Commit
+		l := fmt.Sprintf("p%d commit %.8s term %d asof %d start %d reads %d spans %d", r.Partition, c.ID, c.Term, uint64(c.AsOf), uint64(c.Start), len(c.Reads), len(c.Spans))
+		for _, w := range c.Writes {
+			l += fmt.Sprintf(" %q", w.Key)
+		}
+		return l
+	case r.Outcome != nil:
+		return fmt.Sprintf("p%d outcome %.8s term %d", r.Partition, r.Outcome.ID, r.Outcome.Term)
+	}
+	return "nothing"
+}
+
+// describeAnswer is an answer on one line.
+func describeAnswer(a answer) string {
+	switch {
+	case a.err != nil:
+		return a.err.Error()
+	case a.response == nil:
+		return "admin"
+	}
+	r := a.response
+	l := fmt.Sprintf("at %d in term %d", uint64(r.Timestamp), r.Term)
+	for _, row := range r.Rows {
+		l += fmt.Sprintf(" %q=%q@%d", row.Key, row.Value, uint64(row.Version))
+	}
+	return l
+}

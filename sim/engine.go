@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/node"
+)
+
+// applier is the process's one writer of the engine. Flushes go on beside it.
+type applier struct {
+	p        *process
+	engine   *mvcc.Engine
+	queue    []*node.Apply
+	busy     bool
+	flushing bool
+	again    bool // another flush was asked for meanwhile
+}
+
+func (t *applier) add(as []*node.Apply) {
+	t.queue = append(t.queue, as...)
+	t.pump()
+}
+
+func (t *applier) pump() {
+	p := t.p
+	if t.busy || p.dead || len(t.queue) == 0 {
+		return
+	}
+	t.busy = true
+	batch := t.queue
+	t.queue = nil
+	p.later(p.m.disk.applyTime(), func() { t.applied(batch) })
+}
+
+// applied is when the engine has taken a batch; the node hears of it later, and readers may
+// see it before.
+func (t *applier) applied(batch []*node.Apply) {
+	p := t.p
+	if err := node.RunApplies(t.engine, batch); err != nil {
+		p.w.fatal(p, "applying", err)
+		return
+	}
+	p.w.trace.note(5, uint64(p.m.id), uint64(len(batch)))
+	p.later(p.w.between(us, 100*us), func() {
+		p.post(fromApplier, func(now kv.Instant) { p.node.Applied(now, batch) })
+		t.busy = false
+		t.pump()
+	})
+}
+
+// flush begins to make durable what was applied until now, because the node asks for it. One that is
+// under way may have begun too early: another one follows it.
+func (t *applier) flush() {
+	if t.flushing {
+		t.again = true
+		return
+	}
+	t.flushing = true
+	t.flushAfter(t.p.m.disk.flushTime(), func() {
+		t.flushing = false
+		t.report()
+		if t.again {
+			t.again = false
+			t.flush()
+		}
+	})
+}
+
+// flushAfter flushes d from now; then is called later, when more has been applied.
+func (t *applier) flushAfter(d ns, then func()) {
+	p := t.p
+	p.later(d, func() {
+		if err := t.engine.Flush(); err != nil {
+			p.w.fatal(p, "flushing the engine", err)
+			return
+		}
+		p.w.trace.note(6, uint64(p.m.id))
+		p.later(p.w.between(us, 30*ms), then)
+	})
+}
+
+// report tells the node how far the engine is durable.
+func (t *applier) report() {
+	p := t.p
+	var all []node.Flushed
+	err := t.engine.FlushedReplicaStates(func(id kv.PartitionID, applied kv.LogIndex, _ kv.Term) {
+		all = append(all, node.Flushed{Partition: id, Applied: applied})
+	})
+	if err != nil {
+		p.w.fatal(p, "reading what is flushed", err)
+		return
+	}
+	p.post(fromApplier, func(now kv.Instant) { p.node.Flushed(now, all) })
+}
+
+// readers is the process's pool of readers. Each read takes its own time: to begin, to get from the
+// engine to the check of the lease, and to be answered.
+type readers struct{ p *process }
+
+func (t readers) add(rs []*node.Read) {
+	for _, r := range rs {
+		t.p.later(t.p.m.disk.readTime(), func() { t.run(r) })
+	}
+}
+
+func (t readers) run(r *node.Read) {
+	p := t.p
+	r.Run(p.applier.engine)
+	p.later(p.m.disk.readTime(), func() {
+		if r.Task.Serve {
+			if reply, ok := r.Finish(p.m.clock.now()); ok {
+				p.doors.reply(reply)
+				return
+			}
+		}
+		p.post(fromAnywhere, func(now kv.Instant) { p.node.ReadDone(now, []*node.Read{r}) })
+	})
+}

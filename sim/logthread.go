@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
+	"github.com/kvd-db/kvd/wal"
+)
+
+// logThread is the process's writer of the log: it drains what is queued, writes once, syncs
+// once, and answers in order.
+type logThread struct {
+	p       *process
+	log     *wal.Log
+	queue   []*replication.Append
+	busy    bool
+	began   ns // of the write under way
+	batch   []*replication.Append
+	slow    bool // as the node was told
+	freed   uint64
+	written written
+	newest  wal.Position // of the first record of the batch that was written last
+}
+
+func (t *logThread) add(as []*replication.Append) {
+	for _, a := range as {
+		t.p.w.traps.appended(t.p.w, t.p, a)
+		t.written.add(a)
+		t.p.w.logs.match(t.p.w, t.p, a)
+	}
+	t.queue = append(t.queue, as...)
+	t.pump()
+}
+
+func (t *logThread) pump() {
+	p := t.p
+	if t.busy || len(t.queue) == 0 || p.dead {
+		return
+	}
+	t.busy, t.began = true, p.w.now
+	t.batch, t.queue = t.queue, nil
+	if t.freed != 0 {
+		t.dropOld()
+	}
+	p.w.after(p.m.disk.writeTime(syncs(t.batch)), func() {
+		if !p.dead { // the device works on while the process stands still
+			t.finish()
+		}
+	})
+}
+
+func syncs(as []*replication.Append) bool {
+	for _, a := range as {
+		if a.Sync {
+			return true
+		}
+	}
+	return false
+}
+
+// write is the one write and the one sync of a batch.
+func (t *logThread) write() ([][]wal.Position, error) {
+	batch := make([]wal.Append, len(t.batch))
+	for i, a := range t.batch {
+		batch[i] = a.Log
+	}
+	return t.log.Write(batch, syncs(t.batch))
+}
+
+// finish is when the device has done what it was told.
+func (t *logThread) finish() {
+	p := t.p
+	pos, err := t.write()
+	if kv.KindOf(err) == kv.DiskFull {
+		p.w.trace.line("node %d: %v", p.m.id, err)
+		p.later(100*ms, t.finish) // nothing was written: the same again, in the same order
+		return
+	}
+	if err != nil {
+		p.w.fatal(p, "writing the log", err)
+		return
+	}
+	batch := t.batch
+	t.newest = pos[0][0]
+	p.w.trace.note(4, uint64(p.m.id), uint64(len(batch)))
+	p.later(0, func() {
+		t.busy, t.batch = false, nil
+		p.post(fromLog, func(now kv.Instant) { p.node.Stored(now, batch, pos) })
+		t.pump()
+	})
+}
+
+// release lets old segments go before the next write.
+func (t *logThread) release(segment uint64) {
+	t.freed = max(t.freed, segment)
+	if !t.busy {
+		t.dropOld()
+	}
+}
+
+func (t *logThread) dropOld() {
+	if err := t.log.ReleaseBefore(t.freed); err != nil && kv.KindOf(err) != kv.DiskFull {
+		t.p.w.fatal(t.p, "releasing the log", err)
+		return
+	}
+	t.freed = 0
+}
+
+// watch tells the node when a write hangs, and when it hangs no more (L9).
+func (t *logThread) watch() {
+	hangs := t.busy && t.p.w.now-t.began > hangAfter
+	if hangs == t.slow {
+		return
+	}
+	t.slow = hangs
+	t.p.w.trace.line("node %d: disk slow %v", t.p.m.id, hangs)
+	t.p.post(fromTimer, func(now kv.Instant) { t.p.node.DiskSlow(now, hangs) })
+}
+
+// hangAfter is how long a write may take before the disk counts as hanging (L9).
+const hangAfter = 300 * ms
