@@ -22,11 +22,9 @@ type replica struct {
 	proposals
 	applied applied // as heard by Applied
 	garbage collecting
-	usedAt  kv.Instant   // of the newest request
-	wrote   kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
-	active  bool         // in the list of replicas that are ticked
-	doomed  bool         // removed from the configuration: to be destroyed once that is applied
-	inbound *Snapshot    // received and not yet installed or discarded
+	usage
+	doomed  bool      // removed from the configuration: to be destroyed once that is applied
+	inbound *Snapshot // received and not yet installed or discarded
 	told
 }
 
@@ -42,6 +40,13 @@ type leadership struct {
 type proposals struct {
 	queued  bool   // in the list of those with commands for the next entry
 	refused []byte // an entry that raft did not take: goes before all others of the term
+}
+
+// usage is when the partition was last used here.
+type usage struct {
+	usedAt kv.Instant   // of the newest request
+	wrote  kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
+	active bool         // in the list of replicas that are ticked
 }
 
 // told is what the core knows of the replica.

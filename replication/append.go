@@ -74,7 +74,8 @@ func (l *logStore) write(m *raftpb.Message) {
 		a.Log.Entries = append(a.Log.Entries, wal.Entry{Index: kv.LogIndex(e.GetIndex()), Term: kv.Term(e.GetTerm()), Type: uint8(e.GetType()), Data: e.GetData()})
 	}
 	a.Sync = a.Sync || len(a.Log.Entries) > 0
-	if !a.Sync && a.Log.HardState == nil && len(l.queue) == 0 {
+	early := invariant.Mutated(invariant.AnswersOutOfOrder) // an answer may confirm what an earlier write holds
+	if !a.Sync && a.Log.HardState == nil && (len(l.queue) == 0 || early) {
 		l.answer(a) // nothing to write and nothing to wait for
 		return
 	}
@@ -123,11 +124,7 @@ func (l *logStore) stored(a *Append, pos []wal.Position) {
 // answer delivers the responses of a write: to this replica first, as raft orders them.
 func (l *logStore) answer(a *Append) {
 	g := l.group
-	rs := a.responses
-	if invariant.Mutated(invariant.AnswersOutOfOrder) && len(rs) > 1 {
-		rs = append(Responses{rs[len(rs)-1]}, rs[:len(rs)-1]...)
-	}
-	for _, m := range rs {
+	for _, m := range a.responses {
 		if m.GetTo() == uint64(g.replica) {
 			_ = g.rn.Step(m)
 			continue

@@ -158,7 +158,9 @@ func (d Guard) Holds(fresh kv.Instant) bool {
 	case invariant.Mutated(invariant.CheckBefore), invariant.Mutated(invariant.CachedClock):
 		return true
 	case invariant.Mutated(invariant.TermNotCompared):
-		return d.cell.Load() != 0 && fresh < d.Until.Add(0)
+		if t := d.cell.Load(); t != uint64(d.Term) {
+			return t != 0 // leads again, in another term
+		}
 	}
 	return fresh < d.Until && d.cell.Load() == uint64(d.Term)
 }
