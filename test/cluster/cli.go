@@ -33,7 +33,7 @@ func Run(t testing.TB, env []string, program string, args ...string) Result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Env, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = append(Environment(), env...), attributes(), &stdout, &stderr
+	cmd.Env, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = append(Environment(), env...), Attributes(), &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {

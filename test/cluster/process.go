@@ -28,7 +28,7 @@ func launch(binary string, args []string, logPath string) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(binary, args...), ready: make(chan string, 1), ended: make(chan struct{})}
-	p.cmd.Env, p.cmd.SysProcAttr = Environment(), attributes()
+	p.cmd.Env, p.cmd.SysProcAttr = Environment(), Attributes()
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()

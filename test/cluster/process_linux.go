@@ -2,5 +2,5 @@ package cluster
 
 import "syscall"
 
-// attributes have the kernel kill the process when the test dies without a cleanup.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// Attributes have the kernel kill the process when the test dies without a cleanup.
+func Attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,5 +4,5 @@ package cluster
 
 import "syscall"
 
-// attributes are the usual ones: only Linux can tie a process to the life of another.
-func attributes() *syscall.SysProcAttr { return nil }
+// Attributes are the usual ones: only Linux can tie a process to the life of another.
+func Attributes() *syscall.SysProcAttr { return nil }
