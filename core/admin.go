@@ -167,7 +167,7 @@ func (m *Machine) leaderHeard(p kv.PartitionID) {
 func (m *Machine) dropKeyspace(id RequestID, r *kv.DropKeyspace) {
 	k, ok := m.Keyspace(r.Name)
 	if !ok {
-		m.sink.Reply(id, nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist", r.Name))
+		m.sink.Reply(id, nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist: create it first; kvcli keyspace list shows those that do", r.Name))
 		return
 	}
 	w := m.await(&waiting{id: id, what: fmt.Sprintf("drop keyspace %q", r.Name)})

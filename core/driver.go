@@ -34,6 +34,7 @@ type nodeState struct {
 	bytes    int64
 	damaged  []ReplicaRef
 	draining bool
+	full     bool // its disk
 }
 
 // partitionState is one partition by what was reported and ordered.
@@ -167,7 +168,7 @@ func (m *Machine) candidates() (all []placement.Candidate, live int) {
 		}
 		all = append(all, placement.Candidate{
 			Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes,
-			Reluctant: !isLive || ns.draining,
+			Reluctant: !isLive || ns.draining || ns.full,
 		})
 		return true
 	})

@@ -102,6 +102,7 @@ type Report struct {
 	Replicas int
 	Bytes    int64
 	Draining bool // the node is about to stop
+	DiskFull bool // the disk of its log is full: it cannot lead
 }
 
 // ReplicaRef names one replica on the reporting node.

@@ -91,6 +91,8 @@ func (m *Machine) driveOperator(o *operator) {
 		limit = leaderMoveMax
 	}
 	switch {
+	case o.moveTo != 0 && m.liveness(o.moveTo) != kv.NodeLive:
+		m.endOperator(o, kv.Errorf(kv.Unavailable, "node %d, which should lead partition %d, does not answer", o.moveTo, o.partition))
 	case m.lead.now-o.progressAt >= limit:
 		m.failOperator(o, "it made no progress for too long")
 	case o.add != 0 && m.liveness(o.add) == kv.NodeDead:

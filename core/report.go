@@ -16,7 +16,7 @@ func (m *Machine) Report(from kv.NodeID, r *Report) {
 	}
 	ns := m.nodeState(from)
 	ns.heard = m.lead.driver.listened
-	ns.replicas, ns.bytes, ns.draining = r.Replicas, r.Bytes, r.Draining
+	ns.replicas, ns.bytes, ns.draining, ns.full = r.Replicas, r.Bytes, r.Draining, r.DiskFull
 	m.reportLeaders(from, ns, r)
 	m.reportHeld(from, r)
 	m.reportDamaged(from, ns, r)

@@ -54,7 +54,7 @@ func (m *Machine) partitionInfo(d *kv.Descriptor) kv.PartitionInfo {
 func (m *Machine) answerTopology(id RequestID, keyspace string) {
 	t := m.Topology(keyspace)
 	if t == nil {
-		m.sink.Reply(id, nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist", keyspace))
+		m.sink.Reply(id, nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist: create it first; kvcli keyspace list shows those that do", keyspace))
 		return
 	}
 	m.sink.Reply(id, &kv.AdminResponse{Topology: t}, nil)
@@ -95,6 +95,8 @@ func (m *Machine) nodeStatus(s *kv.Status, n kv.NodeInfo, sick *complaints) {
 	case n.Replaced:
 	case r.Liveness != kv.NodeLive:
 		sick.say("nodes", fmt.Sprintf("node %d at %s is %v: silent for %v", n.ID, n.Address, r.Liveness, r.LastHeard.Round(100*time.Millisecond)))
+	case ns.full:
+		sick.say("nodes", fmt.Sprintf("the disk of node %d at %s is full: free some space there", n.ID, n.Address))
 	case ns.draining:
 		sick.say("nodes", fmt.Sprintf("node %d at %s is draining; partitions that it leads still: %d", n.ID, n.Address, len(ns.leads)))
 	}

@@ -42,7 +42,7 @@ func startApplier(a *applier) {
 func (a *applier) close() {
 	a.work.close()
 	a.collects.close()
-	close(a.end)
+	close(a.end) // also ends a wait for space
 	a.group.Wait()
 }
 
@@ -53,12 +53,34 @@ func (a *applier) run() {
 			return
 		}
 		begun := time.Now()
-		if err := node.RunApplies(a.engine, work); err != nil {
+		if err := node.RunApplies(a.engine, work, a.wait); err != nil {
+			if a.ended() {
+				return // the log has it all; the next start applies it
+			}
 			a.fail(err)
 			return
 		}
 		a.metrics.ran(len(work), time.Since(begun))
 		a.applied(work)
+	}
+}
+
+// wait is how the applier meets a full disk: it tries again until there is space or the end.
+func (a *applier) wait(error) bool {
+	select {
+	case <-a.end:
+		return false
+	case <-time.After(fullRetry):
+		return true
+	}
+}
+
+func (a *applier) ended() bool {
+	select {
+	case <-a.end:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -14,14 +14,6 @@ func (h *Host) Submit(batch []Ask) {
 		h.refuse(batch, func(*kv.Request) *kv.Error { return h.notRunning() })
 		return
 	}
-	if r.disk.health.full.Load() {
-		batch = h.refuse(batch, func(q *kv.Request) *kv.Error {
-			if q.Commit == nil {
-				return nil
-			}
-			return r.diskFull(h.options.Data)
-		})
-	}
 	r.inbox.submit(batch)
 }
 

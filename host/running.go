@@ -137,7 +137,7 @@ func (h *Host) newNode(s *Store, now kv.Instant, log *wal.Log, recovered *wal.Re
 	n, err := node.New(now, node.Config{
 		Replication: *h.options.params(s.Support), QuorumReads: h.options.ReadMode == ReadQuorum, Seed: rand.Uint64(),
 		Partition: h.options.partitionOptions(), Core: coreOptions, LogKeepBytes: h.options.Storage.LogKeepBytes,
-		EntryCacheBytes: h.options.Storage.EntryCacheBytes, ReadEntry: log.Read,
+		EntryCacheBytes: h.options.Storage.EntryCacheBytes, ReadEntry: log.Read, DataDir: h.options.Data,
 	}, id, boot)
 	if err == nil && scanErr != nil && !errors.Is(scanErr, errEnough) {
 		err = scanErr
@@ -150,7 +150,13 @@ var errEnough = kv.Errorf(kv.Canceled, "enough")
 // connectParts ties the parts to the inbox and to each other.
 func (h *Host) connectParts(r *running, n *node.Node, self handshake, clock *Clock) {
 	log, in := h.options.Log, r.inbox
-	r.disk.report = func(slow bool) { in.do(func(now kv.Instant) { n.DiskSlow(now, slow) }) }
+	r.disk.report = func(slow bool) {
+		full := r.disk.health.full.Load()
+		in.do(func(now kv.Instant) {
+			n.DiskFull(now, full)
+			n.DiskSlow(now, slow)
+		})
+	}
 	r.applier = &applier{
 		engine: r.engine, applied: in.appliedNow, fail: h.fail, logger: log.Named("engine"), metrics: &h.metrics.apply,
 		flushed:   func(f []node.Flushed) { in.do(func(now kv.Instant) { n.Flushed(now, f) }) },
@@ -235,5 +241,5 @@ func (r *running) nodeStatus() (*kv.NodeStatus, error) {
 }
 
 func (r *running) diskFull(dir string) *kv.Error {
-	return kv.Errorf(kv.DiskFull, "the disk of %s is full: free some space there; nothing was done", dir)
+	return kv.Errorf(kv.DiskFull, "the disk of %s is full: free some space there", dir)
 }

@@ -174,12 +174,12 @@ func (b *Batch) Discard() {
 }
 
 // Commit makes the batch visible, and ends it. It is not durable before a flush: the Raft log
-// has what is needed to write it again. While the disk refuses flushes Commit fails and
-// writes nothing, so that it does not wait for ever for room in memory.
+// has what is needed to write it again. While the disk refuses flushes Commit fails with
+// DiskFull, writes nothing, and leaves the batch as it was, to be committed again or discarded:
+// so it does not wait for ever for room in memory.
 func (b *Batch) Commit() error {
 	if err := b.e.health.flush.Load(); err != nil {
-		b.Discard()
-		return err
+		return err // nothing was done: the batch is as it was
 	}
 	if invariant.Mutated(invariant.ApplyWithoutIndex) {
 		if err := b.swapHeld(); err != nil {

@@ -61,7 +61,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	must(t, e.Close())
 	must(t, writeFileSync(fs, fs.PathJoin(testDir, formatFileName), encodeFormat(FormatVersion+1)))
 	_, err := Open(Options{Dir: testDir, FS: fs})
-	if kv.KindOf(err) != kv.Invalid || !strings.Contains(err.Error(), fmt.Sprint("version ", FormatVersion+1)) || !strings.Contains(err.Error(), fmt.Sprint("up to ", FormatVersion)) {
+	if kv.KindOf(err) != kv.Denied || !strings.Contains(err.Error(), fmt.Sprint("version ", FormatVersion+1)) || !strings.Contains(err.Error(), fmt.Sprint("up to ", FormatVersion)) {
 		t.Errorf("a newer store: %v", err)
 	}
 	must(t, writeFileSync(fs, fs.PathJoin(testDir, formatFileName), []byte("kvdmvcc\n damaged")))

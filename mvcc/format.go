@@ -57,7 +57,7 @@ func checkFormat(fs vfs.FS, dir string) error {
 	}
 	switch {
 	case v > FormatVersion:
-		return kv.Errorf(kv.Invalid, "the store %s has format version %d, this binary knows versions up to %d: start the newer binary that wrote it", dir, v, FormatVersion)
+		return kv.Errorf(kv.Denied, "the store %s has format version %d, this binary knows versions up to %d: start the newer binary that wrote it", dir, v, FormatVersion)
 	case v < FormatVersion:
 		return kv.Errorf(kv.Invalid, "the store %s has format version %d, this binary needs version %d: upgrade it with a binary of the version between", dir, v, FormatVersion)
 	}

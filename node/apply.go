@@ -48,9 +48,10 @@ type reached struct {
 }
 
 // RunApplies brings the effects into the engine, in order: all entries in one batch, broken
-// only where something must stand alone. An error is fatal for the store.
-func RunApplies(e *mvcc.Engine, applies []*Apply) error {
-	r := runner{engine: e}
+// only where something must stand alone. An error is fatal for the store. While the disk is
+// full it calls wait and tries again, until wait says no; nil: a full disk is an error like any other.
+func RunApplies(e *mvcc.Engine, applies []*Apply, wait func(error) bool) error {
+	r := runner{engine: e, wait: wait}
 	for _, a := range applies {
 		if err := r.run(a); err != nil {
 			return err
@@ -63,6 +64,17 @@ type runner struct {
 	engine *mvcc.Engine
 	batch  *mvcc.Batch
 	flush  bool
+	wait   func(error) bool
+}
+
+// patiently does something that a full disk refuses without having done any of it.
+func (r *runner) patiently(do func() error) error {
+	for {
+		err := do()
+		if kv.KindOf(err) != kv.DiskFull || r.wait == nil || !r.wait(err) {
+			return err
+		}
+	}
 }
 
 func (r *runner) open() *mvcc.Batch {
@@ -76,13 +88,13 @@ func (r *runner) commit() error {
 	b := r.batch
 	r.batch = nil
 	if b != nil {
-		if err := b.Commit(); err != nil {
+		if err := r.patiently(b.Commit); err != nil {
 			return err
 		}
 	}
 	if r.flush {
 		r.flush = false
-		return r.engine.Flush()
+		return r.patiently(r.engine.Flush)
 	}
 	return nil
 }

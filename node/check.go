@@ -38,12 +38,28 @@ type check struct {
 	rep     *replica
 	term    kv.Term
 	desc    *kv.Descriptor
+	begun   kv.Instant
 	until   kv.Instant
 	index   kv.LogIndex
 	got     []kv.ReplicaDigest
 }
 
-const checkTimeout = kv.Instant(60 * time.Second)
+const (
+	checkTimeout  = kv.Instant(60 * time.Second)
+	checkPatience = kv.Instant(2 * time.Second) // for replicas on nodes that do not answer
+)
+
+// restIsGone reports whether all replicas that have not answered are on nodes that do not
+// support this one, that is, most likely down.
+func (n *Node) restIsGone(c *check) bool {
+	for _, r := range c.desc.Replicas {
+		answered := slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == r.Node })
+		if !answered && (r.Node == n.id.Node || n.set.Supported(r.Node)) {
+			return false
+		}
+	}
+	return true
+}
 
 // startCheck proposes an entry at which every replica sums itself up.
 func (n *Node) startCheck(r *replica, id RequestID) {
@@ -55,7 +71,7 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 	n.system.checks.next++
 	c := &check{
 		id: n.id.Incarnation<<32 | n.system.checks.next, request: id, rep: r, term: r.term,
-		desc: r.group.Descriptor(), until: n.now + checkTimeout,
+		desc: r.group.Descriptor(), begun: n.now, until: n.now + checkTimeout,
 	}
 	n.system.checks.open = append(n.system.checks.open, c)
 	r.part.ProposeDigest(c.id)
@@ -116,7 +132,7 @@ func (n *Node) checkTick() {
 		case !c.rep.leading || c.rep.term != c.term:
 			n.system.checks.open = slices.Delete(n.system.checks.open, i, i+1)
 			n.adminReply(c.request, nil, n.notLeader(c.rep.group))
-		case n.now > c.until:
+		case n.now > c.until, n.now > c.begun+checkPatience && n.restIsGone(c):
 			n.finishCheck(i)
 		default:
 			i++

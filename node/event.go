@@ -41,6 +41,7 @@ type Config struct {
 	Core        core.Options
 	// LogKeepBytes is how much log may stand before groups that hold it back are flushed or rewritten forward.
 	LogKeepBytes int64
+	DataDir      string        // how errors name the disk
 	Retention    time.Duration // of old versions; 0 = RetentionDefault
 	// ReadEntry reads an old log entry back: wal.Log.Read. It is the one blocking read that the loop does, for followers that lag.
 	ReadEntry func(p wal.Position, e *wal.Entry) error

@@ -13,6 +13,7 @@ import (
 type keeper struct {
 	proposing    []*replica // have commands for the next entry
 	active       []*replica // lead a partition that is in use: ticked
+	parked       []*replica // have requests that wait for a leader
 	coreCommands [][]byte   // for the next entry of the system partition
 
 	at       kv.Instant // next look at the log

@@ -88,7 +88,7 @@ func (w *trio) turn(i int) {
 			n.Stored(w.now, e.Appends, pos)
 		}
 		if len(e.Applies) > 0 {
-			if err := RunApplies(w.engines[i], e.Applies); err != nil {
+			if err := RunApplies(w.engines[i], e.Applies, nil); err != nil {
 				w.t.Fatal(err)
 			}
 			n.Applied(w.now, e.Applies)

@@ -37,6 +37,7 @@ type system struct {
 	faulty     []string
 	lives
 	draining bool
+	full     bool // the disk of the log
 }
 
 // New starts a node from what its disk holds. The incarnation in id must be durable.
@@ -106,6 +107,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 		r.changeTick(n)
 	}
 	n.outsiderTick()
+	n.parkTick()
 	n.checkTick()
 	n.report()
 	n.keepTick()

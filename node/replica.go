@@ -66,6 +66,7 @@ type parkedRequest struct {
 	id    RequestID
 	req   *kv.Request
 	admin *kv.AdminRequest
+	at    kv.Instant // since when it waits
 }
 
 // waitingMax bounds the requests of one replica that wait for it to be ready.

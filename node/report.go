@@ -61,7 +61,7 @@ func (n *Node) coreTerm() kv.Term {
 
 func (n *Node) sendReport(to kv.NodeID, complete bool) {
 	p := &n.system.report
-	rep := &core.Report{Complete: complete, Draining: n.system.draining, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
+	rep := &core.Report{Complete: complete, Draining: n.system.draining, DiskFull: n.system.full, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
 	for _, s := range n.system.damaged {
 		rep.Damaged = append(rep.Damaged, core.ReplicaRef{Partition: s.Descriptor.Partition, Replica: s.Replica})
 	}

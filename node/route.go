@@ -2,6 +2,7 @@ package node
 
 import (
 	"slices"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -15,6 +16,8 @@ func (n *Node) Request(now kv.Instant, id RequestID, req *kv.Request) {
 		n.reply(id, nil, n.wrongPartition(req.Partition))
 	case n.system.draining && !r.leading:
 		n.reply(id, nil, n.notLeader(r.group))
+	case r.leading && n.system.full && req.Commit != nil:
+		n.reply(id, nil, kv.Errorf(kv.DiskFull, "the disk of %s on node %d, which leads partition %d, is full: free some space there; nothing was done", n.cfg.DataDir, n.id.Node, req.Partition))
 	case r.leading:
 		n.request(r, id, req)
 	default:
@@ -39,7 +42,42 @@ func (n *Node) park(r *replica, w parkedRequest) {
 		return
 	}
 	g.Wanted()
+	w.at = n.now
+	if len(r.waiting) == 0 {
+		n.keep.parked = append(n.keep.parked, r)
+	}
 	r.waiting = append(r.waiting, w)
+}
+
+// parkMax is how long a request waits for the replica to have a leader: then its sender gets
+// news, and may ask elsewhere.
+const parkMax = kv.Instant(500 * time.Millisecond)
+
+// parkTick answers the requests that waited too long.
+func (n *Node) parkTick() {
+	list := n.keep.parked
+	n.keep.parked = nil
+	for _, r := range list {
+		late := 0
+		for late < len(r.waiting) && n.now-r.waiting[late].at > parkMax {
+			late++
+		}
+		gone := r.waiting[:late]
+		r.waiting = r.waiting[late:]
+		for _, w := range gone {
+			n.refuse(w, n.leaderless(r))
+		}
+		if len(r.waiting) > 0 {
+			n.keep.parked = append(n.keep.parked, r)
+		}
+	}
+}
+
+func (n *Node) leaderless(r *replica) *kv.Error {
+	p := r.group.Partition()
+	e := kv.Errorf(kv.Unavailable, "partition %d has no leader: its replicas are electing one, or most of them cannot be reached; nothing was done, try again; kvcli status shows what is wrong", p)
+	e.Partition = p
+	return e
 }
 
 func (n *Node) refuse(w parkedRequest, err *kv.Error) {
@@ -51,6 +89,11 @@ func (n *Node) refuse(w parkedRequest, err *kv.Error) {
 }
 
 func (n *Node) wrongPartition(p kv.PartitionID) *kv.Error {
+	if s := n.damagedReplica(p); s != nil {
+		e := kv.Errorf(kv.Unavailable, "the replica of partition %d on node %d is damaged and stays stopped: it is replaced from its peers, or, if it is the only one, restored by hand; kvcli status shows what is wrong", p, n.id.Node)
+		e.Partition = p
+		return e
+	}
 	e := kv.Errorf(kv.WrongPartition, "this node holds no replica of partition %d: refresh the map", p)
 	e.Partition = p
 	if d, ok := n.core.Descriptor(p); ok {
@@ -111,6 +154,13 @@ func (n *Node) PeerLost(now kv.Instant, node kv.NodeID) {
 	if node == n.oracle() {
 		n.draws.again()
 	}
+}
+
+// DiskFull says that the disk of the log is full, or is no more: commits are refused where
+// this node leads, until another one does.
+func (n *Node) DiskFull(now kv.Instant, full bool) {
+	n.at(now)
+	n.system.full = full
 }
 
 // DiskSlow says that an fsync hangs, or does no more (L9).

@@ -101,7 +101,7 @@ func appendFrame(b []byte, f *replication.Frame) []byte {
 }
 
 func appendReport(b []byte, r *core.Report) []byte {
-	b = words(append(b, flag(r.Complete)|flag(r.Draining)<<1), uint64(r.Bytes), uint64(r.Replicas))
+	b = words(append(b, flag(r.Complete)|flag(r.Draining)<<1|flag(r.DiskFull)<<2), uint64(r.Bytes), uint64(r.Replicas))
 	b = appendRefs(appendRefs(b, r.Held), r.Damaged)
 	b = words(b, uint64(len(r.Leaders)))
 	for _, l := range r.Leaders {
@@ -211,7 +211,7 @@ func fromPeers(t raftpb.MessageType) bool {
 
 func decodeReport(d *kv.Decoder) *core.Report {
 	flags := d.Byte()
-	r := &core.Report{Complete: flags&1 != 0, Draining: flags&2 != 0, Bytes: int64(word(d)), Replicas: int(d.Uvarint(reportEntriesMax))}
+	r := &core.Report{Complete: flags&1 != 0, Draining: flags&2 != 0, DiskFull: flags&4 != 0, Bytes: int64(word(d)), Replicas: int(d.Uvarint(reportEntriesMax))}
 	r.Held, r.Damaged = decodeRefs(d), decodeRefs(d)
 	for range d.Count(reportEntriesMax, 6) {
 		l := core.LeaderReport{

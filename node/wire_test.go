@@ -26,7 +26,7 @@ func samples() []Message {
 		{Draw: &core.Draw{Seq: 1, Count: 64}},
 		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64}},
 		{Report: &core.Report{
-			Complete: true, Draining: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
+			Complete: true, Draining: true, DiskFull: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
 			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3}, {Partition: 9, Term: 1}},
 		}},
 		{Order: &core.Order{Create: d}},

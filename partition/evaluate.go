@@ -165,7 +165,7 @@ func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
 	}
 	n, err := strconv.ParseInt(string(v.Value), 10, 64)
 	if err != nil {
-		return 0, kv.Errorf(kv.Invalid, "key %x holds no decimal integer of 64 bits: nothing can be added to it", []byte(w.Key))
+		return 0, kv.Errorf(kv.Invalid, "key %q holds no decimal integer of 64 bits: nothing can be added to it", []byte(w.Key[min(kv.KeyspacePrefixBytes, len(w.Key)):]))
 	}
 	if w.Delta > 0 && n > math.MaxInt64-w.Delta || w.Delta < 0 && n < math.MinInt64-w.Delta {
 		return 0, kv.Errorf(kv.Invalid, "key %x holds %d: adding %d leaves the range of 64 bits", []byte(w.Key), n, w.Delta)

@@ -231,6 +231,9 @@ func (g *Group) tickSlowDisk() {
 
 // HandOver transfers leadership to the supporting voter that has most of the log, else steps down.
 func (g *Group) HandOver() {
+	if len(g.conf.Voters) == 1 && !g.joint() {
+		return // there is nobody, and the only voter cannot step down: its lease must stay
+	}
 	best, most := kv.ReplicaID(0), uint64(0)
 	g.rn.WithProgress(func(id uint64, t raft.ProgressType, pr tracker.Progress) {
 		_, _, ok := g.set.support.supported(g.set.env.Now(), g.nodeOf(kv.ReplicaID(id)))

@@ -107,6 +107,12 @@ func (s *Set) Groups() []*Group { return s.groups }
 // AwakeCount is the number of groups that are ticked.
 func (s *Set) AwakeCount() int { return len(s.lists.awake) }
 
+// Supported reports whether a node's promise to this one runs.
+func (s *Set) Supported(n kv.NodeID) bool {
+	_, _, ok := s.support.supported(s.env.Now(), n)
+	return ok
+}
+
 // Supporters counts the nodes whose promise to this one runs.
 func (s *Set) Supporters() (n int) {
 	for _, p := range s.support.pairs {

@@ -128,8 +128,8 @@ func (d *kvDoor) writes(ks kv.Keyspace, ms []*kvpb.Write) ([]kv.Write, *kv.Error
 }
 
 func (d *kvDoor) write(ks kv.Keyspace, m *kvpb.Write) (w kv.Write, err *kv.Error) {
-	if len(m.GetKey()) == 0 {
-		return w, kv.Errorf(kv.Invalid, "a key must have at least one byte")
+	if err = checkUserKey(m.GetKey()); err != nil {
+		return w, err
 	}
 	if w.Expect, err = expectOf(m.GetExpect()); err != nil {
 		return w, err

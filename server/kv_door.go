@@ -44,14 +44,21 @@ func (d *kvDoor) Get(ctx context.Context, m *kvpb.GetRequest) (*kvpb.GetResponse
 // keyspace finds a keyspace, and checks that keys of it may be what they are.
 func (d *kvDoor) keyspace(ctx context.Context, name string, keys ...[]byte) (kv.Keyspace, *kv.Error) {
 	for _, k := range keys {
-		if len(k) == 0 {
-			return kv.Keyspace{}, kv.Errorf(kv.Invalid, "a key must have at least one byte")
-		}
-		if len(k) > kv.KeyBytesMax {
-			return kv.Keyspace{}, kv.LimitError("key bytes", kv.KeyBytesMax, int64(len(k)), "use a shorter key")
+		if err := checkUserKey(k); err != nil {
+			return kv.Keyspace{}, err
 		}
 	}
 	return d.server.router.Keyspace(ctx, name)
+}
+
+func checkUserKey(k []byte) *kv.Error {
+	switch {
+	case len(k) == 0:
+		return kv.Errorf(kv.Invalid, "a key must have at least one byte")
+	case len(k) > kv.KeyBytesMax:
+		return kv.LimitError("key bytes", kv.KeyBytesMax, int64(len(k)), "use a shorter key")
+	}
+	return nil
 }
 
 func pairMessage(ks kv.Keyspace, r *kv.Row) *kvpb.Pair {

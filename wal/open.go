@@ -273,7 +273,7 @@ func (l *Log) checkHeader(m *image, path string) error {
 	case !ok || h.segment != m.segment:
 		m.headerBad = true
 	case h.version > formatVersion:
-		return kv.Errorf(kv.Invalid, "%s has log format %d, this program knows up to %d: upgrade it", path, h.version, formatVersion)
+		return kv.Errorf(kv.Denied, "%s has log format %d, this program knows up to %d: upgrade it", path, h.version, formatVersion)
 	case h.store != l.files.store:
 		return kv.Errorf(kv.Invalid, "%s belongs to store %x, not to %x: this is the directory of another store", path, h.store, l.files.store)
 	case uint64(len(m.data)) < h.size:

@@ -31,7 +31,7 @@ func (r *Router) Keyspace(ctx context.Context, name string) (kv.Keyspace, *kv.Er
 	case err != nil:
 		return kv.Keyspace{}, err
 	}
-	return kv.Keyspace{}, kv.Errorf(kv.NotFound, "keyspace %q does not exist: create it first", name)
+	return kv.Keyspace{}, kv.Errorf(kv.NotFound, "keyspace %q does not exist: create it first; kvcli keyspace list shows those that do", name)
 }
 
 // Refresh asks for the map of a keyspace ("" = all) until a node answers or ctx ends.
@@ -85,6 +85,8 @@ func contextError(ctx context.Context, last *kv.Error) *kv.Error {
 		return kv.Errorf(kv.Canceled, "the context was canceled")
 	case ctx.Err() == nil:
 		return errClosed()
+	case last != nil && last.Kind == kv.Timeout:
+		return kv.Errorf(kv.Unavailable, "no node could answer before the deadline: most of the nodes that hold the cluster's core are down, or electing its leader")
 	case last != nil:
 		return kv.Errorf(kv.Unavailable, "no answer before the deadline; the newest error was: %s", last.Error())
 	}

@@ -41,7 +41,7 @@ func (c *Call) Refused(e *kv.Error) Action {
 		return c.notLeader(e)
 	case kv.WrongPartition:
 		return c.wrongPartition(e)
-	case kv.Unavailable:
+	case kv.Unavailable, kv.DiskFull: // a node with a full disk gives its leaderships away
 		c.s.Map.ForgetLeader(c.req.Partition, c.node)
 		return c.backoff(e)
 	case kv.StaleTerm, kv.Aborted:
@@ -165,10 +165,20 @@ func (c *Call) Ended(why *kv.Error) Action {
 	if c.state == stateDone {
 		return c.misused("Ended")
 	}
-	if c.tries.last != nil && why.Kind == kv.Timeout && (c.tries.last.Kind == kv.Unavailable || c.tries.last.Kind == kv.NotLeader) && !c.name.inFlight {
-		why = &kv.Error{Kind: kv.Unavailable, Partition: c.tries.last.Partition, Message: why.Message + "; the newest answer was: " + c.tries.last.Error()}
+	if last := c.tries.last; last != nil && why.Kind == kv.Timeout && (c.reads() || !c.name.inFlight) {
+		switch last.Kind {
+		case kv.Unavailable, kv.NotLeader:
+			why = &kv.Error{Kind: kv.Unavailable, Partition: last.Partition, Message: why.Message + "; the newest answer was: " + last.Message}
+		case kv.DiskFull:
+			why = last
+		}
 	}
 	return c.end(why)
+}
+
+// reads reports whether the call changes nothing.
+func (c *Call) reads() bool {
+	return c.req == nil || c.req.Commit == nil || len(c.req.Commit.Writes) == 0
 }
 
 // end is the end by an error that is not about the name: if a copy may have been executed,

@@ -17,6 +17,7 @@ const (
 	exitOK          = 0
 	exitError       = 1
 	exitUsage       = 2
+	exitDenied      = 7 // another cluster's directory, a newer format, in use
 	exitInterrupted = 130
 )
 
@@ -60,6 +61,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case kv.Canceled:
 		return exitInterrupted
+	case kv.Denied:
+		return exitDenied
 	case kv.Internal:
 		if strings.HasPrefix(err.Error(), "unknown command") { // cobra has no type for it
 			return exitUsage

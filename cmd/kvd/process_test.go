@@ -191,7 +191,7 @@ func TestDirectoryOfAnotherCluster(t *testing.T) {
 	}
 	other := startServer(t, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
 	code, _, talk := outcome(t, "start", "--data", dir, "--listen", "127.0.0.1:0", "--join", other.address)
-	if code != exitError || !strings.Contains(talk, dir) || !strings.Contains(talk, "correct --join") {
+	if code != exitDenied || !strings.Contains(talk, dir) || !strings.Contains(talk, "correct --join") {
 		t.Errorf("code %d, %q", code, talk)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -95,7 +96,13 @@ func (p *process) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	started := make(chan error, 1)
-	go func() { started <- p.host.Start(ctx) }()
+	go func() {
+		err := p.host.Start(ctx)
+		if err == nil {
+			p.awaitCluster(ctx)
+		}
+		started <- err
+	}()
 	select {
 	case err := <-started:
 		if err != nil {
@@ -112,6 +119,26 @@ func (p *process) run() error {
 		<-started
 		_ = p.close()
 		return kv.Errorf(kv.Canceled, "stopped before the node was ready")
+	}
+}
+
+// clusterPatience is how long a started node waits for the cluster before it says that it is
+// ready all the same: it can be asked what is wrong.
+const clusterPatience = 10 * time.Second
+
+// awaitCluster waits until the oracle has answered this node: then the cluster is formed and
+// takes commands.
+func (p *process) awaitCluster(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for p.host.Heard() == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
 	}
 }
 

@@ -121,6 +121,20 @@ func ready(t *testing.T, n *cluster.Node) (body string, code int) {
 	return string(b), resp.StatusCode
 }
 
+// lead has a node lead the partition of the default keyspace.
+func lead(t *testing.T, c *cluster.Cluster, n *cluster.Node) {
+	t.Helper()
+	c.Eventually(t, "a move of the leader", func() error {
+		all, err := c.Partitions(t)
+		for _, p := range all {
+			if p.Keyspace == client.KeyspaceDefault && p.Leader != n.ID {
+				err = errors.New(c.CLI(t, "move-leader", fmt.Sprint(p.ID), "--to", fmt.Sprint(n.ID)).String())
+			}
+		}
+		return err
+	})
+}
+
 // TestOneFullDisk: one node of three has no space left. It hands over what it leads, the others
 // go on, and it catches up when there is space.
 func TestOneFullDisk(t *testing.T) {
@@ -131,6 +145,7 @@ func TestOneFullDisk(t *testing.T) {
 	grow := smallDisk(t, n, small)
 	c.Restart(t)
 	c.WaitHealthy(t)
+	lead(t, c, n)
 	one, taken := c.Client(t), 0
 	c.Eventually(t, "all values written", func() error {
 		count, err := flood(t, one, taken, most-taken)

@@ -143,8 +143,8 @@ func TestNewerFormats(t *testing.T) {
 		words []string
 	}{
 		{n.File("store"), newerStore, exitDenied, []string{n.File("store"), "format 2", "up to 1", "newer kvd"}},
-		{log, newerLog, exitUsage, []string{log, "format 2", "up to 1", "upgrade"}},
-		{n.File("state", "KVD-FORMAT"), newerState, exitUsage, []string{n.File("state"), "version 2", "up to 1", "newer"}},
+		{log, newerLog, exitDenied, []string{log, "format 2", "up to 1", "upgrade"}},
+		{n.File("state", "KVD-FORMAT"), newerState, exitDenied, []string{n.File("state"), "version 2", "up to 1", "newer"}},
 	} {
 		good, err := os.ReadFile(b.path)
 		if err != nil {

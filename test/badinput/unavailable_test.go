@@ -3,6 +3,7 @@ package badinput
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,4 +93,19 @@ func TestNoTime(t *testing.T) {
 	if got := c.MustCLI(t, "get", "k", "-o", "raw"); got != "v\n" {
 		t.Errorf("a write that had no time has happened: %q", got)
 	}
+}
+
+// TestCheckWithoutANode: a replica that cannot be asked is no difference, and is named.
+func TestCheckWithoutANode(t *testing.T) {
+	skipIfShort(t)
+	c := cluster.Start(t, 3)
+	c.WaitHealthy(t)
+	c.MustCLI(t, "put", "k", "v")
+	n := c.Nodes[2]
+	n.Kill(t)
+	if err := judge(c.CLI(t, "check"), exitUnavailable, fmt.Sprintf("node %d", n.ID), "not compared"); err != nil {
+		t.Error(err)
+	}
+	n.Restart(t)
+	c.Check(t)
 }

@@ -57,6 +57,7 @@ type Load struct {
 func StartLoad(t testing.TB, c *cluster.Cluster) *Load {
 	t.Helper()
 	const spread = "spread"
+	c.WaitHealthy(t)
 	c.MustCLI(t, "keyspace", "create", spread, "--scheme", "hash", "--partitions", "4")
 	ctx, stop := context.WithCancel(context.Background())
 	l := &Load{t: t, cluster: c, ctx: ctx, stop: stop}

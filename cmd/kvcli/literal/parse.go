@@ -50,6 +50,9 @@ func (s *Source) readFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	b, err := readBounded(f, s.bytesMax())
+	if kv.KindOf(err) == kv.Limit {
+		return nil, err
+	}
 	if err != nil {
 		return nil, kv.Errorf(kv.Invalid, "@%s: %v", path, err)
 	}
@@ -66,7 +69,7 @@ func (s *Source) bytesMax() int64 {
 func readBounded(r io.Reader, bytesMax int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, bytesMax+1))
 	if err == nil && int64(len(b)) > bytesMax {
-		err = kv.LimitError("the length of the value", bytesMax, int64(len(b)), "split it over several keys")
+		err = kv.LimitError("the length of the value", bytesMax, int64(len(b)), "store it in parts under several keys")
 	}
 	return b, err
 }

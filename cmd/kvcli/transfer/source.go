@@ -81,7 +81,7 @@ func readFile(path string) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, kv.ValueBytesMax+1))
 	if err == nil && len(b) > kv.ValueBytesMax {
-		err = kv.LimitError("the length of "+path, kv.ValueBytesMax, int64(len(b)), "split it over several keys")
+		err = kv.LimitError("the length of "+path, kv.ValueBytesMax, int64(len(b)), "store it in parts under several keys")
 	}
 	return b, err
 }
