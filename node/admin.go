@@ -27,7 +27,7 @@ func (n *Node) admin(id RequestID, req *kv.AdminRequest) {
 		n.withLeader(id, req, req.ChangeReplicas.Partition, func(r *replica, id RequestID, req *kv.AdminRequest) {
 			n.changeReplicas(r, changeAsker{request: id}, req.ChangeReplicas.Add, req.ChangeReplicas.Remove)
 		})
-	case req.Topology != nil && req.Topology.Local && n.replicas[kv.SystemPartition] != nil:
+	case req.Topology != nil && req.Topology.Local && n.inCore() && n.core.Topology(req.Topology.Keyspace) != nil:
 		n.adminReply(id, &kv.AdminResponse{Topology: n.core.Topology(req.Topology.Keyspace)}, nil)
 	default:
 		n.withLeader(id, req, kv.SystemPartition, func(_ *replica, id RequestID, req *kv.AdminRequest) {

@@ -118,21 +118,26 @@ func reconcile(g *wal.GroupState, s *mvcc.ReplicaState) (h wal.HardState, reset 
 	if g.Fault != nil && !invariant.Mutated(invariant.FaultyRejoins) {
 		return h, false, g.Fault
 	}
-	h.Commit = max(h.Commit, s.Applied)
+	if !invariant.Mutated(invariant.CommitAboveLog) {
+		h.Commit = max(h.Commit, s.Applied)
+	}
 	h.Term = max(h.Term, s.AppliedTerm)
 	if at, _, ok := v.Install(); ok && at == s.Applied && v.LastIndex() < at {
 		return h, true, nil
 	} else if ok && at == s.Applied {
 		return h, true, nil // entries above it were appended before the snapshot came: they go with the restart
 	}
+	if s.Applied > v.LastIndex() && invariant.Mutated(invariant.PebbleAheadAccepted) {
+		return h, true, nil
+	}
 	switch {
 	case v.ReplicaID() != s.Replica:
 		err = kv.Errorf(kv.Corruption, "the engine has replica %d, the log replica %d", s.Replica, v.ReplicaID())
-	case s.Applied > v.LastIndex() && !invariant.Mutated(invariant.PebbleAheadAccepted):
+	case s.Applied > v.LastIndex():
 		err = kv.Errorf(kv.Corruption, "the engine has applied log index %d, the log ends at %d: synced log records are gone", s.Applied, v.LastIndex())
 	case v.FirstIndex() > s.Applied+1:
 		err = kv.Errorf(kv.Corruption, "the engine has applied log index %d, the log begins at %d: log records in between are gone", s.Applied, v.FirstIndex())
-	case h.Commit > max(v.LastIndex(), s.Applied) && !invariant.Mutated(invariant.CommitAboveLog):
+	case h.Commit > max(v.LastIndex(), s.Applied):
 		err = kv.Errorf(kv.Corruption, "log index %d is known to be committed, the log ends at %d: synced log records are gone", h.Commit, v.LastIndex())
 	default:
 		err = agree(v, s)

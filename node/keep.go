@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
@@ -38,7 +39,7 @@ const keepInterval = kv.Instant(time.Second)
 func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 	n.at(now)
 	n.keep.flushing = false
-	n.forget()
+	n.forget(flushed)
 	for _, f := range flushed {
 		if r := n.replicas[f.Partition]; r != nil {
 			r.applied.flushed = max(r.applied.flushed, f.Applied)
@@ -49,9 +50,13 @@ func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 }
 
 // forget lets the log drop the tombstones that the engine now keeps durably.
-func (n *Node) forget() {
+func (n *Node) forget(flushed []Flushed) {
 	for _, p := range n.system.buried {
 		v := n.system.others[p]
+		if slices.ContainsFunc(flushed, func(f Flushed) bool { return f.Partition == p }) {
+			n.system.graves = append(n.system.graves, p) // that was a flush from before the end of the replica
+			continue
+		}
 		if v != nil && v.ReplicaID() == 0 && v.OldestSegment() != wal.SegmentNone && n.replicas[p] == nil && n.system.creating[p] == nil {
 			n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkForget}, nil))
 		}

@@ -47,6 +47,10 @@ func (n *Node) changeReplicas(r *replica, by changeAsker, add, remove kv.NodeID)
 	case add == 0 && remove == 0 || add == remove:
 		n.endChange(d.Partition, by, kv.Errorf(kv.Invalid, "a change of replicas names a node to add, one to remove, or both, and not the same"))
 		return
+	case add == 0 && roleOn(d, remove) == kv.RoleVoter && len(r.group.Conf().Voters) == 2:
+		// The last voter alone could not learn after a crash that the other one's removal was committed.
+		n.endChange(d.Partition, by, kv.Errorf(kv.Invalid, "partition %d has two voters: name a node to add, too, when one goes", d.Partition))
+		return
 	case remove != 0 && !had && !has && add == 0, add != 0 && has && remove == 0 && roleOn(d, add) == kv.RoleVoter:
 		n.endChange(d.Partition, by, nil) // it is so already
 		return

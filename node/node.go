@@ -47,6 +47,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, id: id, now: now, replicas: map[kv.PartitionID]*replica{}, out: &Effects{}}
 	n.rng = rand.New(rand.NewPCG(cfg.Seed, id.Incarnation<<16|uint64(id.Node)))
+	n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
 	n.system.others = map[kv.PartitionID]*wal.View{}

@@ -147,6 +147,9 @@ func (l *logStore) beginInstall(m *raftpb.Message, s *raftpb.Snapshot) {
 		Mark:  wal.Mark{Kind: wal.MarkInstall, Index: kv.LogIndex(md.GetIndex()), Term: kv.Term(md.GetTerm())},
 	}}
 	l.setHardState(a, m)
+	if h := a.Log.HardState; h != nil { // what the snapshot commits is not here yet
+		a.Log.HardState = &wal.HardState{Term: h.Term, Vote: h.Vote, Commit: min(h.Commit, l.view.LastIndex())}
+	}
 	l.push(a)
 }
 
@@ -160,9 +163,10 @@ func (s *Set) Installed(g *Group, conf *raftpb.ConfState, desc *kv.Descriptor) {
 	md := l.snapshot.GetMetadata()
 	g.state.applied, g.state.appliedTerm = kv.LogIndex(md.GetIndex()), kv.Term(md.GetTerm())
 	g.conf, g.desc = conf, desc
+	h := l.hard
 	a := &Append{group: g, finish: true, Sync: true, responses: l.finish.GetResponses(), Log: wal.Append{
-		Group: g.id,
-		Mark:  wal.Mark{Kind: wal.MarkReset, Index: kv.LogIndex(md.GetIndex()), Term: kv.Term(md.GetTerm())},
+		Group: g.id, HardState: &h,
+		Mark: wal.Mark{Kind: wal.MarkReset, Index: kv.LogIndex(md.GetIndex()), Term: kv.Term(md.GetTerm())},
 	}}
 	for _, e := range l.finish.GetEntries() {
 		a.Log.Entries = append(a.Log.Entries, wal.Entry{Index: kv.LogIndex(e.GetIndex()), Term: kv.Term(e.GetTerm()), Type: uint8(e.GetType()), Data: e.GetData()})

@@ -136,7 +136,7 @@ func (c *client) refresh(keyspace string, tried int, done func(*kv.Error)) {
 		case x.err != nil && x.err.Kind == kv.NotFound:
 			over = true
 			done(x.err)
-		case x.err != nil:
+		case x.err != nil, x.admin.Topology == nil: // an old copy of the core does not know the keyspace yet
 			next()
 		default:
 			over = true

@@ -36,7 +36,7 @@ func (t *applier) pump() {
 // see it before.
 func (t *applier) applied(batch []*node.Apply) {
 	p := t.p
-	if err := node.RunApplies(t.engine, batch); err != nil {
+	if err := node.RunApplies(t.engine, batch, nil); err != nil {
 		p.w.fatal(p, "applying", err)
 		return
 	}

@@ -161,21 +161,17 @@ func (w *World) moveReplica() {
 	w.describePartition(p, id, func(d *kv.Descriptor) {
 		var free, used []kv.NodeID
 		for _, m := range w.machines {
-			if _, ok := d.ReplicaOn(m.id); ok {
-				used = append(used, m.id)
-			} else {
+			switch r, ok := d.ReplicaOn(m.id); {
+			case !ok:
 				free = append(free, m.id)
+			case r.Role == kv.RoleVoter:
+				used = append(used, m.id)
 			}
 		}
-		req := &kv.ChangeReplicas{Partition: id}
-		switch {
-		case len(used) > 3:
-			req.Remove = used[w.rng.IntN(len(used))]
-		case len(free) == 0:
-			return
-		default:
-			req.Add, req.Remove = free[w.rng.IntN(len(free))], used[w.rng.IntN(len(used))]
+		if len(free) == 0 || len(used) != 3 || len(d.Replicas) != 3 {
+			return // a move is under way: placement finishes what its leader does not
 		}
+		req := &kv.ChangeReplicas{Partition: id, Add: free[w.rng.IntN(len(free))], Remove: used[w.rng.IntN(len(used))]}
 		w.trace.line("move p%d: add %d, remove %d", id, req.Add, req.Remove)
 		if p, _ := w.leader(id); p != nil {
 			p.admin(&kv.AdminRequest{ChangeReplicas: req}, nobody)

@@ -141,8 +141,8 @@ func (m *machine) restartLater(d ns) {
 // powerLoss leaves on the disks what a crash leaves. A write to the log that is under way may
 // be there in part, or be synced and never answered.
 func (m *machine) powerLoss(p *process) {
-	if p.log.busy && len(p.log.batch) > 0 && p.log.log != nil && m.w.chance(0.6) {
-		m.logFS = torn(m.logFS, m.w.rng.IntN(5), func() { _, _ = p.log.write() })
+	if p.log.busy && len(p.log.batch) > 0 && p.log.log != nil && m.w.chance(0.8) {
+		m.logFS = torn(m.logFS, m.w.rng.IntN(12), func() { _, _ = p.log.write() })
 	}
 	m.logFS.Crash(m.w.rng, wal.CrashModes[m.w.rng.IntN(len(wal.CrashModes))])
 	m.engineFS = mvcc.CrashClone(m.engineFS)

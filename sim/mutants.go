@@ -77,11 +77,11 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.NoSyncBeforeAnswer, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 20},
-		{Mutant: invariant.RecycledAccepted, Scenarios: disks, Seeds: 20},
-		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"bitrot"}, Seeds: 20},
+		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage", "rolling"}, Seeds: 150},
+		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 20},
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"bitrot"}, Seeds: 20},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
-		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 20},
+		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
 	}
 }

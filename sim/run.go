@@ -112,6 +112,7 @@ func (w *World) live() {
 	w.repaired()
 	w.replicasEqual()
 	w.judge()
+	w.idle()
 }
 
 // stack is where a panic came from, without addresses: they differ from run to run.

@@ -88,13 +88,13 @@ func trapped(name, about string, t Trap) *Scenario {
 // scenarios builds all scenarios anew.
 func scenarios() []*Scenario {
 	return []*Scenario{
-		general(), moving(), unordered(), hot(), quorum(), storage(), transactions(),
+		general(), moving(), unordered(), hot(), quorum(), storage(), rolling(), transactions(),
 		trapped("iso", "the lease rests on one follower, which crashes and is back at once", Trap{"iso", 2 * time.Second}),
 		xfer(), drifty(), paused(), slowapply(), slowread(), joint(), spiky(),
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		sticky(), regain(), horizon(), window(), bitrot(),
+		sticky(), regain(), horizon(), window(), bitrot(), rollback(),
 		liveUnheard(), liveBack(), liveDeaf(), liveIdle(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
@@ -198,8 +198,20 @@ func storage() *Scenario {
 	c.Process.Flush, c.Process.DownMax = 300*time.Millisecond, time.Second
 	c.Disk.SyncTime = 2 * ms
 	c.Links.Cut = 4 * time.Second
-	c.Load.ValueBytes = 300
+	c.Load.ValueBytes = 600
 	c.Node = smallLog
+	return c
+}
+
+// rolling is a log in which nearly every write goes to a new segment, and crashes in between.
+func rolling() *Scenario {
+	c := storage()
+	c.Name, c.About = "rolling", "writes so large that each goes to a new, recycled log segment, and crashes in the middle of that"
+	c.Load.ValueBytes = 2500
+	c.Load.Mix = []Share{{"register", 1}, {"txn", 1}}
+	c.Process = ProcessFaults{Crash: 300 * time.Millisecond, DownMax: 60 * time.Millisecond}
+	c.Links = LinkFaults{}
+	c.Duration = 15 * time.Second
 	return c
 }
 
@@ -212,6 +224,14 @@ func bitrot() *Scenario {
 	c.Name, c.About = "bitrot", "one machine's disk flips bits of the log, or goes back to an older state"
 	c.Process.CrashAll, c.Process.Crash = 0, 2*time.Second
 	c.Traps = []Trap{{"flip", 3 * time.Second}, {"rollback", 3 * time.Second}}
+	return c
+}
+
+// rollback is bitrot without the flips: a log that goes back to an older state of itself.
+func rollback() *Scenario {
+	c := bitrot()
+	c.Name, c.About = "rollback", "one machine's log goes back to what it was a while ago"
+	c.Traps = []Trap{{"rollback", time.Second}}
 	return c
 }
 

@@ -126,7 +126,7 @@ const quiesceMax = 10 * s
 const drainMax = 30 * s
 
 // drained waits until every request that a node has admitted is answered or was canceled, and
-// fails if one is forgotten: it would hold memory for ever. Then it looks at what the nodes keep.
+// fails if one is forgotten: it would hold memory for ever.
 func (w *World) drained() {
 	end := w.now + drainMax
 	open := func() (n int, who *process) {
@@ -148,6 +148,14 @@ func (w *World) drained() {
 		}
 		w.run(min(end, w.now+100*ms))
 	}
+}
+
+// idle lets the nodes tidy up, and looks at what they keep then.
+func (w *World) idle() {
+	if w.phase.broken != nil {
+		return
+	}
+	w.run(w.now + idleTime)
 	for _, m := range w.machines {
 		if p := m.alive(); p != nil && w.phase.broken == nil {
 			p.withinLimits()
@@ -155,11 +163,17 @@ func (w *World) drained() {
 	}
 }
 
+// idleTime is longer than a node waits before it looks at what its log holds.
+const idleTime = 5 * s
+
 // logBytesMax is what a log may hold in a run that keeps little of it on purpose.
 const logBytesMax = 4 << 20
 
 func (p *process) withinLimits() {
-	if b := p.log.log.Stats().FileBytes; b > logBytesMax {
+	st := p.log.log.Stats()
+	p.w.hist.counts["log segments"] = max(p.w.hist.counts["log segments"], int(st.Segment))
+	p.w.hist.counts["log segments released"] = max(p.w.hist.counts["log segments released"], int(st.OldestSegment)-1)
+	if b := st.FileBytes; b > logBytesMax {
 		p.w.violate("the log is released", "", "the log of node %d holds %d bytes, more than %d", p.m.id, b, logBytesMax)
 	}
 }
