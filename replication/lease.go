@@ -158,9 +158,7 @@ func (d Guard) Holds(fresh kv.Instant) bool {
 	case invariant.Mutated(invariant.CheckBefore), invariant.Mutated(invariant.CachedClock):
 		return true
 	case invariant.Mutated(invariant.TermNotCompared):
-		if t := d.cell.Load(); t != uint64(d.Term) {
-			return t != 0 // leads again, in another term
-		}
+		return d.cell.Load() != 0 // leads, in whatever term; a lease of that term would end later than Until
 	}
 	return fresh < d.Until && d.cell.Load() == uint64(d.Term)
 }
