@@ -14,7 +14,6 @@ type Batch struct {
 	b *pebble.Batch
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
-	held    []heldApplied // of the mutant ApplyWithoutIndex
 }
 
 // NewBatch begins an empty batch.
@@ -111,8 +110,7 @@ func (b *Batch) SetReplicaState(p kv.PartitionID, s *ReplicaState) error {
 // applied. It is the cheap part of the state, written on every apply.
 func (b *Batch) SetApplied(p kv.PartitionID, index kv.LogIndex, term kv.Term) error {
 	if invariant.Mutated(invariant.ApplyWithoutIndex) {
-		b.held = append(b.held, heldApplied{p, index, term})
-		return nil
+		return b.e.plantIndex(p, index, term)
 	}
 	return b.setApplied(p, index, term)
 }
@@ -181,11 +179,6 @@ func (b *Batch) Commit() error {
 	if err := b.e.health.flush.Load(); err != nil {
 		return err // nothing was done: the batch is as it was
 	}
-	if invariant.Mutated(invariant.ApplyWithoutIndex) {
-		if err := b.swapHeld(); err != nil {
-			return err
-		}
-	}
 	size := b.b.Len() + perEntryBytes*int(b.b.Count())
 	err := wrapError("committing a batch", b.b.Commit(pebble.NoSync))
 	b.Discard()
@@ -202,20 +195,18 @@ func (b *Batch) Commit() error {
 // perEntryBytes is above what the memtable adds to an entry.
 const perEntryBytes = 128
 
-// heldApplied is an applied index that the planted bug ApplyWithoutIndex has taken out of its
-// batch, to write it with the next one.
-type heldApplied struct {
-	p     kv.PartitionID
-	index kv.LogIndex
-	term  kv.Term
-}
-
-func (b *Batch) swapHeld() error {
-	for _, h := range b.e.held {
-		if err := b.setApplied(h.p, h.index, h.term); err != nil {
-			return err
-		}
+// plantIndex is the planted bug ApplyWithoutIndex: the applied index is not in the batch of its
+// data but goes ahead of it, and now and then a flush comes between.
+func (e *Engine) plantIndex(p kv.PartitionID, index kv.LogIndex, term kv.Term) error {
+	b := e.NewBatch()
+	err := b.setApplied(p, index, term)
+	if err == nil {
+		err = b.b.Commit(pebble.NoSync)
 	}
-	b.e.held = b.held
-	return nil
+	b.Discard()
+	const flushEvery = 8
+	if e.planted++; err == nil && e.planted%flushEvery == 0 {
+		err = e.Flush()
+	}
+	return err
 }

@@ -24,7 +24,7 @@ type Engine struct {
 	flushes        int // since the last compaction
 
 	receivers atomic.Uint64 // numbers the staged files
-	held      []heldApplied // of the mutant ApplyWithoutIndex
+	planted   int           // indexes written by the planted bug ApplyWithoutIndex
 }
 
 const (

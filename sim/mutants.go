@@ -76,7 +76,7 @@ func storageMutants() []MutantCase {
 	return []MutantCase{
 		{Mutant: invariant.NoSyncBeforeAnswer, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
-		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 20},
+		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
 		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage", "rolling"}, Seeds: 150},
 		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 20},
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"bitrot"}, Seeds: 20},
