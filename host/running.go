@@ -170,7 +170,7 @@ func (h *Host) connectParts(r *running, n *node.Node, self handshake, clock *Clo
 	r.receiver = newReceiver(self, in.receive, r.peers.learn)
 	r.snapshots = &snapshots{
 		engine: r.engine, self: self, limit: &limiter{perSecond: h.options.Limits.SnapshotBytesPerSecond}, logger: log.Named("snapshots"), metrics: &h.metrics.snapshots,
-		admit: r.receiver.admit, address: r.address,
+		admit: r.receiver.admit, address: r.address, full: func() bool { return r.disk.health.full.Load() },
 		sent: func(s node.SendSnapshot, ok bool) {
 			in.do(func(now kv.Instant) { n.SnapshotSent(now, s.Args.Partition, s.ToReplica, ok) })
 		},

@@ -34,6 +34,7 @@ const (
 // [partition 8][span start][span end][system prefix][MsgSnap], texts with their length in front;
 // then the engine's chunks, which carry their own checksums and end with totals.
 type snapshots struct {
+	full      func() bool // the disk: a snapshot would end half taken in
 	engine    *mvcc.Engine
 	self      handshake // without To
 	address   func(kv.NodeID) (string, bool)
@@ -245,6 +246,9 @@ func (s *snapshots) bulk(in grpc.ClientStreamingServer[peerpb.Chunk, peerpb.Bulk
 	header, err := s.decodeHeader(first.GetHeader())
 	if err != nil {
 		return refusal(err)
+	}
+	if s.full() || s.engine.Health() != nil {
+		return status.Error(codes.Unavailable, "the disk of this node is full: it takes no snapshot now")
 	}
 	sink, err := s.engine.NewSnapshotSink(header.args)
 	if err != nil {
