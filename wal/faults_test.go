@@ -132,5 +132,5 @@ func TestWrongDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = Open(l.opt)
-	l.wantKind(err, kv.Invalid, "a newer format")
+	l.wantKind(err, kv.Denied, "a newer format")
 }
