@@ -23,6 +23,7 @@ const (
 	NoCheckQuorum      Mutant = "NoCheckQuorum"
 	NoWakeOnEpoch      Mutant = "NoWakeOnEpoch"
 	NoIncRelease       Mutant = "NoIncRelease"
+	HeldDropped        Mutant = "HeldDropped" // of docs/adr/0004
 )
 
 // The mutants of one-partition transactions (rules A to D, I).

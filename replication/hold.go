@@ -5,6 +5,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -45,6 +46,9 @@ func (s *Set) releaseHeld() {
 func (g *Group) releaseHeld() {
 	held := g.lead.held
 	g.lead.held = nil
+	if g.last.role != Leader && invariant.Mutated(invariant.HeldDropped) {
+		return
+	}
 	for _, m := range held {
 		if to := g.nodeOf(kv.ReplicaID(m.GetTo())); to != 0 {
 			g.transmit(to, m)

@@ -26,6 +26,7 @@ func Mutants() []MutantCase {
 func livenessMutants() []MutantCase {
 	return []MutantCase{
 		{Mutant: invariant.FromReceive, Scenarios: []string{"slowacks"}, Seeds: 5},
+		{Mutant: invariant.HeldDropped, Scenarios: []string{"joint"}, Seeds: 20},
 		{Mutant: invariant.NoMargin, Scenarios: []string{"drifty"}, Seeds: 10},
 		{Mutant: invariant.NoRestartRefusal, Scenarios: []string{"iso"}, Seeds: 40},
 		{Mutant: invariant.NotSticky, Scenarios: []string{"sticky"}, Seeds: 10},
