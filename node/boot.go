@@ -122,10 +122,8 @@ func reconcile(g *wal.GroupState, s *mvcc.ReplicaState) (h wal.HardState, reset 
 		h.Commit = max(h.Commit, s.Applied)
 	}
 	h.Term = max(h.Term, s.AppliedTerm)
-	if at, _, ok := v.Install(); ok && at == s.Applied && v.LastIndex() < at {
-		return h, true, nil
-	} else if ok && at == s.Applied {
-		return h, true, nil // entries above it were appended before the snapshot came: they go with the restart
+	if at, _, ok := v.Install(); ok && at == s.Applied {
+		return h, true, nil // entries above it, appended before the snapshot came, go with the restart
 	}
 	if s.Applied > v.LastIndex() && invariant.Mutated(invariant.PebbleAheadAccepted) {
 		return h, true, nil

@@ -7,10 +7,14 @@
 //	│ replica.go    one partition here: Group + Partition + Machine  │
 //	│ draws.go      timestamps: waiting draws merged, grants in order│
 //	│ reads.go      lease or ReadIndex                               │
-//	│ lifecycle.go  create, install, destroy                         │
+//	│ lifecycle.go  create, destroy, and what does not run           │
+//	│ snapshot.go   send, receive, install                           │
 //	│ members.go    one replica more, one less                       │
 //	│ check.go      replicas compared at one index                   │
+//	│ report.go     what the core is told, and what it orders        │
+//	│ outsider.go   the core as seen by a node without its state     │
 //	│ keep.go       how much log may stand                           │
+//	│ retain.go     how long old versions and outcomes are kept      │
 //	│ boot.go       what a restart finds, and what it may trust      │
 //	└────┬───────────────────────────────────────────────────────────┘
 //	     │

@@ -42,7 +42,6 @@ func (e env) SendSnapshot(g *replication.Group, to kv.ReplicaID, m *raftpb.Messa
 }
 
 func (e env) Install(g *replication.Group, s *raftpb.Snapshot) { e.n.install(g, s) }
-func (e env) Discard(g *replication.Group)                     { e.n.discard(g) }
 func (e env) Changed(g *replication.Group)                     { e.n.changed(g) }
 
 func (e env) ReadReady(g *replication.Group, ctx uint64, index kv.LogIndex) {

@@ -37,8 +37,6 @@ type Env interface {
 	Apply(g *Group, entries []*raftpb.Entry, confStates []*raftpb.ConfState, done Responses)
 	// Install asks for the received snapshot to replace the group's state; Set.Installed hears of it.
 	Install(g *Group, s *raftpb.Snapshot)
-	// Discard says that a received snapshot is not wanted.
-	Discard(g *Group)
 	// Changed says that the group's role, term or known leader changed.
 	Changed(g *Group)
 	// ReadReady says that every entry that was committed when ReadIndex(ctx) was asked is at or below index.

@@ -124,7 +124,6 @@ func (m *machine) Apply(g *Group, es []*raftpb.Entry, _ []*raftpb.ConfState, don
 }
 
 func (m *machine) Install(*Group, *raftpb.Snapshot) { m.w.t.Fatal("no snapshot was sent") }
-func (m *machine) Discard(*Group)                   {}
 func (m *machine) Changed(*Group)                   {}
 func (m *machine) ReadReady(_ *Group, ctx uint64, index kv.LogIndex) {
 	m.reads[ctx] = index
