@@ -8,13 +8,14 @@
 //	     ┌──────────────┬──────────────┬────────────────┼──────────────┬─────────────┐
 //	     ▼              ▼              ▼                ▼              ▼             ▼
 //	disk: one write  applier: one   readers: a     peers: one     snapshots:    answers
-//	and one sync of  engine batch   small pool,    stream per     a connection  to clients
+//	and one sync of  engine batch   small pool,    link per       a connection  to clients
 //	all that waits   of all that    answer under   pair and       of their own,
 //	(log)            waits          the lease      direction      at a limited rate
 //	     └─────Stored────┴──Applied─────┴──ReadDone──────┴──PeerLost────┴──Snapshot… ─► inbox
 //
 // Around that: store.go (what the directory says of itself, and its lock), form.go (how a
-// first start makes or finds a cluster), http.go (the admin port), host.go (the life of it all).
+// first start makes or finds a cluster), door.go (the one port), link.go (what travels between
+// nodes), http.go (the admin port), host.go (the life of it all).
 //
 // Invariants:
 //   - One goroutine, the loop, calls the node. All else goes through the inbox, which costs
@@ -24,6 +25,8 @@
 //     ends the process (rule 57).
 //   - The incarnation is durable before the node is made, and a node never hears of what
 //     another incarnation began (rules 46, 52).
+//   - What a peer's older link delivered was delivered before a newer one begins: no message of
+//     its earlier life comes after one of its present life.
 //   - Every goroutine has an owner that waits for it in Close; every queue has a bound, and what
 //     is beyond it is refused with a typed error or dropped as a network would drop it.
 //

@@ -1,72 +1,81 @@
 package host
 
 import (
+	"net"
 	"sync"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/node"
-	"github.com/kvd-db/kvd/proto/peerpb"
 )
 
-// receiver is the other end of the peers' streams: what they send goes to the inbox.
+// receiver is the other end of the peers' links: what they send goes to the inbox.
 type receiver struct {
 	self    handshake // without To
 	deliver func(from kv.NodeID, messages []node.Message, bytes int) bool
 	learn   func(kv.NodeID, string)
 
-	mu      sync.Mutex
-	streams map[kv.NodeID]stream
+	mu    sync.Mutex
+	peers map[kv.NodeID]*sender
 }
 
-// stream is the newest stream of a node.
-type stream struct {
+// sender is a node that sends to this one, whatever the link.
+//
+// Invariant: what a link has delivered was delivered before a newer link began, so no message
+// of a peer's earlier life comes after one of its present life.
+type sender struct {
+	mu          sync.Mutex // held while something is delivered
 	incarnation uint64
-	serial      uint64
+	serial      uint64 // of the newest link
 }
 
 func newReceiver(self handshake, deliver func(kv.NodeID, []node.Message, int) bool, learn func(kv.NodeID, string)) *receiver {
-	return &receiver{self: self, deliver: deliver, learn: learn, streams: map[kv.NodeID]stream{}}
+	return &receiver{self: self, deliver: deliver, learn: learn, peers: map[kv.NodeID]*sender{}}
 }
 
-// exchange serves one stream until it ends, or a newer one of the same node takes its place.
-func (r *receiver) exchange(s grpc.BidiStreamingServer[peerpb.PeerBatch, peerpb.PeerBatch]) error {
-	first, err := s.Recv()
+// serve takes the messages of one link until it ends, or a newer one of the same node takes its place.
+func (r *receiver) serve(c net.Conn) error {
+	l := newLink(c)
+	raw, err := l.handshake()
 	if err != nil {
 		return err
 	}
-	h, err := r.admit(first.GetFrames())
+	h, err := r.admit(raw)
 	if err != nil {
-		return refusal(err)
+		return l.refuse(err)
 	}
-	serial, err := r.begin(&h)
+	x, serial, err := r.begin(&h)
 	if err != nil {
-		return refusal(err)
+		return l.refuse(err)
 	}
 	back := r.self
 	back.To = h.Node
-	if err := s.Send(&peerpb.PeerBatch{Frames: back.append(nil)}); err != nil {
+	if err := l.welcome(&back); err != nil {
 		return err
 	}
 	for {
-		b, err := s.Recv()
+		frames, err := l.read()
 		if err != nil {
 			return err
 		}
-		if !r.current(h.Node, serial) {
-			return status.Error(codes.Aborted, "a newer stream of the same node has come")
-		}
-		messages, err := decodeFrames(b.GetFrames())
+		messages, err := decodeFrames(frames)
 		if err != nil {
-			return status.Error(codes.InvalidArgument, err.Error())
+			return err
 		}
-		if !r.deliver(h.Node, messages, len(b.GetFrames())) {
-			return status.Error(codes.Unavailable, errStopping.Message)
+		if !r.accept(x, serial, h.Node, messages, len(frames)) {
+			return nil
+		}
+		if err := l.pulse(time.Now()); err != nil {
+			return err
 		}
 	}
+}
+
+// accept delivers what a link brought; false: a newer link has come, or this node stops.
+func (r *receiver) accept(x *sender, serial uint64, from kv.NodeID, messages []node.Message, bytes int) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.serial == serial && r.deliver(from, messages, bytes)
 }
 
 // admit reads a handshake and refuses those that this node must not listen to.
@@ -81,32 +90,23 @@ func (r *receiver) admit(raw []byte) (handshake, error) {
 	return h, nil
 }
 
-// begin makes this the node's stream. A stream of an earlier life is refused.
-func (r *receiver) begin(h *handshake) (serial uint64, err error) {
+// begin makes this the node's link, once what an older one is delivering is delivered. A link
+// of an earlier life is refused.
+func (r *receiver) begin(h *handshake) (x *sender, serial uint64, err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.streams[h.Node]
-	if h.Incarnation < s.incarnation {
-		return 0, kv.Errorf(kv.Denied, "node %d has been started again since (incarnation %d, this is %d)", h.Node, s.incarnation, h.Incarnation)
+	x = r.peers[h.Node]
+	if x == nil {
+		x = &sender{}
+		r.peers[h.Node] = x
 	}
-	s.incarnation = h.Incarnation
-	s.serial++
-	r.streams[h.Node] = s
+	r.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if h.Incarnation < x.incarnation {
+		return nil, 0, kv.Errorf(kv.Denied, "node %d has been started again since (incarnation %d, this is %d)", h.Node, x.incarnation, h.Incarnation)
+	}
+	x.incarnation = h.Incarnation
+	x.serial++
 	r.learn(h.Node, h.Address)
-	return s.serial, nil
-}
-
-func (r *receiver) current(n kv.NodeID, serial uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.streams[n].serial == serial
-}
-
-// refusal makes a typed refusal travel.
-func refusal(err error) error {
-	code := codes.FailedPrecondition
-	if kv.KindOf(err) == kv.NotFound || kv.KindOf(err) == kv.Unavailable {
-		code = codes.Unavailable // may go away by itself
-	}
-	return status.Error(code, kv.AsError(err).Message)
+	return x, x.serial, nil
 }

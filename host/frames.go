@@ -7,7 +7,7 @@ import (
 	"github.com/kvd-db/kvd/node"
 )
 
-// A PeerBatch holds frames, each [length 4, big-endian][message as node.AppendMessage lays it out].
+// Over a link travel frames, each [length 4, big-endian][message as node.AppendMessage lays it out].
 const frameHeadBytes = 4
 
 // Limits of what travels between nodes, in bytes.

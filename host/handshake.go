@@ -7,12 +7,12 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// PeerProtocol is the version of what nodes say to each other: the frames of Exchange and the
+// PeerProtocol is the version of what nodes say to each other: the frames of a link and the
 // encoding of the messages in them.
-const PeerProtocol = 1
+const PeerProtocol = 2
 
 // handshake opens every stream between two nodes: who speaks, and to whom he means to
-// speak. It is the first frame of Exchange, and the header of Bulk.
+// speak. It is the first frame of a link, and the header of Bulk.
 //
 //	[magic "KVDP"][protocol 4][cluster 8][node 8][incarnation 8][support 8][store format 8]
 //	[to node 8][address: length uvarint, bytes]

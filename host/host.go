@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -37,6 +38,7 @@ type Host struct {
 // network is what the host listens on.
 type network struct {
 	listener net.Listener
+	door     *door // over the listener
 	admin    net.Listener
 	server   *grpc.Server
 	http     *http.Server
@@ -116,8 +118,9 @@ func (h *Host) Start(ctx context.Context) error {
 		h.options.Doors(h.net.server, h)
 	}
 	h.metrics.registry.MustRegister(collector{h})
+	h.net.door = openDoor(h.net.listener, h.serveLink)
 	h.group.Go(func() {
-		if err := h.net.server.Serve(h.net.listener); err != nil {
+		if err := h.net.server.Serve(h.net.door); err != nil && !errors.Is(err, net.ErrClosed) {
 			h.fail(kv.Errorf(kv.Internal, "serving on %s: %v", h.address, err))
 		}
 	})
@@ -266,6 +269,9 @@ func (h *Host) Close() error {
 		_ = h.net.http.Close()
 	}
 	_ = h.net.listener.Close()
+	if h.net.door != nil {
+		_ = h.net.door.Close()
+	}
 	if h.net.admin != nil {
 		_ = h.net.admin.Close()
 	}

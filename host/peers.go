@@ -3,21 +3,18 @@ package host
 import (
 	"context"
 	"errors"
-	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/node"
-	"github.com/kvd-db/kvd/proto/peerpb"
 )
 
-// Times of the streams between nodes.
+// Times of the links between nodes.
 const (
 	reconnectMin     = 20 * time.Millisecond
 	reconnectMax     = 250 * time.Millisecond
@@ -25,7 +22,7 @@ const (
 	handshakeTimeout = 2 * time.Second
 )
 
-// peers are the streams from this node to all others: one a node, for this direction.
+// peers are the links from this node to all others: one a node, for this direction.
 type peers struct {
 	self handshake // without To
 	lost func(kv.NodeID)
@@ -39,7 +36,7 @@ type peers struct {
 	closed bool
 }
 
-// peer is the stream to one node.
+// peer is the link to one node.
 type peer struct {
 	id      kv.NodeID
 	out     *outbox
@@ -115,7 +112,7 @@ func (p *peers) learn(id kv.NodeID, address string) {
 	}
 }
 
-// close ends all streams and waits for their goroutines.
+// close ends all links and waits for their goroutines.
 func (p *peers) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -127,7 +124,7 @@ func (p *peers) close() {
 	p.group.Wait()
 }
 
-// run keeps the stream to one peer open.
+// run keeps the link to one peer open.
 func (p *peers) run(ctx context.Context, x *peer) {
 	const patience = time.Second // nodes that start together miss each other at first
 	wait, said, down := reconnectMin, "", time.Now()
@@ -144,9 +141,9 @@ func (p *peers) run(ctx context.Context, x *peer) {
 		}
 		if text := err.Error(); text != said && time.Since(down) > patience {
 			said = text
-			p.log.Warn("no stream to node", "node", x.id, "address", *x.address.Load(), "error", text)
+			p.log.Warn("no link to node", "node", x.id, "address", *x.address.Load(), "error", text)
 		}
-		if status.Code(err) == codes.FailedPrecondition {
+		if r := (*refusedError)(nil); errors.As(err, &r) && r.forGood {
 			wait = refusedRetry
 		}
 		select {
@@ -157,52 +154,43 @@ func (p *peers) run(ctx context.Context, x *peer) {
 	}
 }
 
-// session opens the stream and sends until it breaks.
+// session opens a link and sends until it breaks.
 func (p *peers) session(ctx context.Context, x *peer) error {
-	conn, err := dialPeer(*x.address.Load())
+	d := net.Dialer{Timeout: connectTimeout}
+	conn, err := d.DialContext(ctx, "tcp", *x.address.Load())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	inTime := time.AfterFunc(handshakeTimeout, cancel)
-	defer inTime.Stop()
-	stream, err := peerpb.NewPeerClient(conn).Exchange(ctx)
-	if err != nil {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	l := newLink(conn)
+	if err := p.greet(l, x.id); err != nil {
 		return err
 	}
-	if err := p.greet(stream, x.id); err != nil {
-		return err
-	}
-	if !inTime.Stop() || !x.out.opened() {
-		return errors.New("the handshake took too long")
+	if !x.out.opened() {
+		return ctx.Err()
 	}
 	x.up.Store(true)
-	p.log.Debug("stream open", "node", x.id, "address", *x.address.Load())
-	defer context.AfterFunc(ctx, x.out.shut)()
-	batch := &peerpb.PeerBatch{}
-	for batch.Frames = x.out.take(nil); batch.Frames != nil; batch.Frames = x.out.take(batch.Frames) {
-		if err := stream.Send(batch); err != nil {
-			return endOf(stream, err)
-		}
-		x.sent.Add(int64(len(batch.Frames)))
+	p.log.Debug("link open", "node", x.id, "address", *x.address.Load())
+	ended := make(chan error, 1)
+	p.group.Go(func() {
+		ended <- l.watch()
+		x.out.shut()
+		_ = conn.Close()
+	})
+	for frames := x.out.take(nil); frames != nil && err == nil; frames = x.out.take(frames) {
+		_, err = conn.Write(frames)
+		x.sent.Add(int64(len(frames)))
 	}
-	return ctx.Err()
+	_ = conn.Close()
+	return <-ended // no watcher outlives its link, or it would shut the next one's outbox
 }
 
-// greet sends the handshake and checks the answer.
-func (p *peers) greet(stream peerStream, to kv.NodeID) error {
+// greet opens a link and checks who answers.
+func (p *peers) greet(l *link, to kv.NodeID) error {
 	h := p.self
 	h.To = to
-	if err := stream.Send(&peerpb.PeerBatch{Frames: h.append(nil)}); err != nil {
-		return endOf(stream, err)
-	}
-	answer, err := stream.Recv()
-	if err != nil {
-		return err
-	}
-	back, err := decodeHandshake(answer.GetFrames())
+	back, err := l.greet(&h)
 	if err != nil {
 		return err
 	}
@@ -210,22 +198,6 @@ func (p *peers) greet(stream peerStream, to kv.NodeID) error {
 		return kv.Errorf(kv.NotFound, "node %d was looked for, node %d of cluster %016x answers", to, back.Node, back.Cluster)
 	}
 	return nil
-}
-
-type peerStream interface {
-	Send(*peerpb.PeerBatch) error
-	Recv() (*peerpb.PeerBatch, error)
-}
-
-// endOf is why a stream has ended: Send only says that it has.
-func endOf(stream peerStream, err error) error {
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	if _, why := stream.Recv(); why != nil {
-		return why
-	}
-	return err
 }
 
 // send queues a message of the running turn. Only the loop calls it, and flush after it.

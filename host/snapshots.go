@@ -281,3 +281,12 @@ func fill(sink *mvcc.SnapshotSink, recv func() (*peerpb.Chunk, error)) (bytes in
 	}
 	return bytes, nil
 }
+
+// refusal makes a typed refusal travel.
+func refusal(err error) error {
+	code := codes.FailedPrecondition
+	if kv.KindOf(err) == kv.NotFound || kv.KindOf(err) == kv.Unavailable {
+		code = codes.Unavailable // may go away by itself
+	}
+	return status.Error(code, kv.AsError(err).Message)
+}

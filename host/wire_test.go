@@ -52,19 +52,20 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNewestStreamIsHeard(t *testing.T) {
-	r := newReceiver(handshake{}, nil, func(kv.NodeID, string) {})
+func TestOnlyTheNewestLinkIsHeard(t *testing.T) {
+	heard := 0
+	r := newReceiver(handshake{}, func(kv.NodeID, []node.Message, int) bool { heard++; return true }, func(kv.NodeID, string) {})
 	h := sampleHandshake()
-	first, err := r.begin(&h)
-	if err != nil || !r.current(h.Node, first) {
+	x, first, err := r.begin(&h)
+	if err != nil || !r.accept(x, first, h.Node, nil, 0) {
 		t.Fatal(err)
 	}
-	second, err := r.begin(&h)
-	if err != nil || r.current(h.Node, first) || !r.current(h.Node, second) {
-		t.Errorf("the second stream: %v, current %v %v", err, r.current(h.Node, first), r.current(h.Node, second))
+	_, second, err := r.begin(&h)
+	if err != nil || r.accept(x, first, h.Node, nil, 0) || !r.accept(x, second, h.Node, nil, 0) || heard != 2 {
+		t.Errorf("the second link: %v, %d deliveries, want 2", err, heard)
 	}
 	h.Incarnation--
-	if _, err := r.begin(&h); kv.KindOf(err) != kv.Denied {
+	if _, _, err := r.begin(&h); kv.KindOf(err) != kv.Denied {
 		t.Errorf("an earlier life was let in: %v", err)
 	}
 }

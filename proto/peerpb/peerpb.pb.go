@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: proto/peerpb/peerpb.proto
 
-// The door for peers: what nodes say to each other. The frames inside an Exchange are
-// the host's own.
+// The door for peers: what nodes ask each other now and then. Their messages travel over plain
+// connections to the same port (host/link.go).
 
 package peerpb
 
@@ -73,50 +73,6 @@ func (StoreState) EnumDescriptor() ([]byte, []int) {
 	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{0}
 }
 
-type PeerBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        []byte                 `protobuf:"bytes,1,opt,name=frames,proto3" json:"frames,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PeerBatch) Reset() {
-	*x = PeerBatch{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PeerBatch) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PeerBatch) ProtoMessage() {}
-
-func (x *PeerBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PeerBatch.ProtoReflect.Descriptor instead.
-func (*PeerBatch) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *PeerBatch) GetFrames() []byte {
-	if x != nil {
-		return x.Frames
-	}
-	return nil
-}
-
 type Chunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`  // first chunk only: what is sent, in the sender's own layout
@@ -130,7 +86,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[1]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -142,7 +98,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[1]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -155,7 +111,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{1}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Chunk) GetHeader() []byte {
@@ -203,7 +159,7 @@ type BulkAck struct {
 
 func (x *BulkAck) Reset() {
 	*x = BulkAck{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[2]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +171,7 @@ func (x *BulkAck) String() string {
 func (*BulkAck) ProtoMessage() {}
 
 func (x *BulkAck) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[2]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +184,7 @@ func (x *BulkAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BulkAck.ProtoReflect.Descriptor instead.
 func (*BulkAck) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{2}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *BulkAck) GetBytes() uint64 {
@@ -263,7 +219,7 @@ type Introduction struct {
 
 func (x *Introduction) Reset() {
 	*x = Introduction{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[3]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +231,7 @@ func (x *Introduction) String() string {
 func (*Introduction) ProtoMessage() {}
 
 func (x *Introduction) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[3]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +244,7 @@ func (x *Introduction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Introduction.ProtoReflect.Descriptor instead.
 func (*Introduction) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{3}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Introduction) GetState() StoreState {
@@ -363,7 +319,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[4]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +331,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[4]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +344,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{4}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HelloRequest) GetFrom() *Introduction {
@@ -407,7 +363,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[5]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +375,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[5]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +388,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{5}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HelloReply) GetFrom() *Introduction {
@@ -454,7 +410,7 @@ type Founder struct {
 
 func (x *Founder) Reset() {
 	*x = Founder{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[6]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +422,7 @@ func (x *Founder) String() string {
 func (*Founder) ProtoMessage() {}
 
 func (x *Founder) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[6]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +435,7 @@ func (x *Founder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Founder.ProtoReflect.Descriptor instead.
 func (*Founder) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{6}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Founder) GetNodeId() uint64 {
@@ -520,7 +476,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[7]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +488,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[7]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +501,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{7}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FormRequest) GetClusterId() uint64 {
@@ -572,7 +528,7 @@ type FormReply struct {
 
 func (x *FormReply) Reset() {
 	*x = FormReply{}
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[8]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +540,7 @@ func (x *FormReply) String() string {
 func (*FormReply) ProtoMessage() {}
 
 func (x *FormReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_peerpb_peerpb_proto_msgTypes[8]
+	mi := &file_proto_peerpb_peerpb_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +553,7 @@ func (x *FormReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormReply.ProtoReflect.Descriptor instead.
 func (*FormReply) Descriptor() ([]byte, []int) {
-	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{8}
+	return file_proto_peerpb_peerpb_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FormReply) GetFrom() *Introduction {
@@ -618,9 +574,7 @@ var File_proto_peerpb_peerpb_proto protoreflect.FileDescriptor
 
 const file_proto_peerpb_peerpb_proto_rawDesc = "" +
 	"\n" +
-	"\x19proto/peerpb/peerpb.proto\x12\vkvd.peer.v1\"#\n" +
-	"\tPeerBatch\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\fR\x06frames\"w\n" +
+	"\x19proto/peerpb/peerpb.proto\x12\vkvd.peer.v1\"w\n" +
 	"\x05Chunk\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
@@ -662,9 +616,8 @@ const file_proto_peerpb_peerpb_proto_rawDesc = "" +
 	"StoreState\x12\x15\n" +
 	"\x11STORE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTORE_EMPTY\x10\x01\x12\x15\n" +
-	"\x11STORE_INITIALISED\x10\x022\xf1\x01\n" +
-	"\x04Peer\x12>\n" +
-	"\bExchange\x12\x16.kvd.peer.v1.PeerBatch\x1a\x16.kvd.peer.v1.PeerBatch(\x010\x01\x122\n" +
+	"\x11STORE_INITIALISED\x10\x022\xb1\x01\n" +
+	"\x04Peer\x122\n" +
 	"\x04Bulk\x12\x12.kvd.peer.v1.Chunk\x1a\x14.kvd.peer.v1.BulkAck(\x01\x12;\n" +
 	"\x05Hello\x12\x19.kvd.peer.v1.HelloRequest\x1a\x17.kvd.peer.v1.HelloReply\x128\n" +
 	"\x04Form\x12\x18.kvd.peer.v1.FormRequest\x1a\x16.kvd.peer.v1.FormReplyB$Z\"github.com/kvd-db/kvd/proto/peerpbb\x06proto3"
@@ -682,35 +635,32 @@ func file_proto_peerpb_peerpb_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_peerpb_peerpb_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_peerpb_peerpb_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_proto_peerpb_peerpb_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_proto_peerpb_peerpb_proto_goTypes = []any{
 	(StoreState)(0),      // 0: kvd.peer.v1.StoreState
-	(*PeerBatch)(nil),    // 1: kvd.peer.v1.PeerBatch
-	(*Chunk)(nil),        // 2: kvd.peer.v1.Chunk
-	(*BulkAck)(nil),      // 3: kvd.peer.v1.BulkAck
-	(*Introduction)(nil), // 4: kvd.peer.v1.Introduction
-	(*HelloRequest)(nil), // 5: kvd.peer.v1.HelloRequest
-	(*HelloReply)(nil),   // 6: kvd.peer.v1.HelloReply
-	(*Founder)(nil),      // 7: kvd.peer.v1.Founder
-	(*FormRequest)(nil),  // 8: kvd.peer.v1.FormRequest
-	(*FormReply)(nil),    // 9: kvd.peer.v1.FormReply
+	(*Chunk)(nil),        // 1: kvd.peer.v1.Chunk
+	(*BulkAck)(nil),      // 2: kvd.peer.v1.BulkAck
+	(*Introduction)(nil), // 3: kvd.peer.v1.Introduction
+	(*HelloRequest)(nil), // 4: kvd.peer.v1.HelloRequest
+	(*HelloReply)(nil),   // 5: kvd.peer.v1.HelloReply
+	(*Founder)(nil),      // 6: kvd.peer.v1.Founder
+	(*FormRequest)(nil),  // 7: kvd.peer.v1.FormRequest
+	(*FormReply)(nil),    // 8: kvd.peer.v1.FormReply
 }
 var file_proto_peerpb_peerpb_proto_depIdxs = []int32{
 	0, // 0: kvd.peer.v1.Introduction.state:type_name -> kvd.peer.v1.StoreState
-	4, // 1: kvd.peer.v1.HelloRequest.from:type_name -> kvd.peer.v1.Introduction
-	4, // 2: kvd.peer.v1.HelloReply.from:type_name -> kvd.peer.v1.Introduction
-	7, // 3: kvd.peer.v1.FormRequest.founders:type_name -> kvd.peer.v1.Founder
-	4, // 4: kvd.peer.v1.FormReply.from:type_name -> kvd.peer.v1.Introduction
-	1, // 5: kvd.peer.v1.Peer.Exchange:input_type -> kvd.peer.v1.PeerBatch
-	2, // 6: kvd.peer.v1.Peer.Bulk:input_type -> kvd.peer.v1.Chunk
-	5, // 7: kvd.peer.v1.Peer.Hello:input_type -> kvd.peer.v1.HelloRequest
-	8, // 8: kvd.peer.v1.Peer.Form:input_type -> kvd.peer.v1.FormRequest
-	1, // 9: kvd.peer.v1.Peer.Exchange:output_type -> kvd.peer.v1.PeerBatch
-	3, // 10: kvd.peer.v1.Peer.Bulk:output_type -> kvd.peer.v1.BulkAck
-	6, // 11: kvd.peer.v1.Peer.Hello:output_type -> kvd.peer.v1.HelloReply
-	9, // 12: kvd.peer.v1.Peer.Form:output_type -> kvd.peer.v1.FormReply
-	9, // [9:13] is the sub-list for method output_type
-	5, // [5:9] is the sub-list for method input_type
+	3, // 1: kvd.peer.v1.HelloRequest.from:type_name -> kvd.peer.v1.Introduction
+	3, // 2: kvd.peer.v1.HelloReply.from:type_name -> kvd.peer.v1.Introduction
+	6, // 3: kvd.peer.v1.FormRequest.founders:type_name -> kvd.peer.v1.Founder
+	3, // 4: kvd.peer.v1.FormReply.from:type_name -> kvd.peer.v1.Introduction
+	1, // 5: kvd.peer.v1.Peer.Bulk:input_type -> kvd.peer.v1.Chunk
+	4, // 6: kvd.peer.v1.Peer.Hello:input_type -> kvd.peer.v1.HelloRequest
+	7, // 7: kvd.peer.v1.Peer.Form:input_type -> kvd.peer.v1.FormRequest
+	2, // 8: kvd.peer.v1.Peer.Bulk:output_type -> kvd.peer.v1.BulkAck
+	5, // 9: kvd.peer.v1.Peer.Hello:output_type -> kvd.peer.v1.HelloReply
+	8, // 10: kvd.peer.v1.Peer.Form:output_type -> kvd.peer.v1.FormReply
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
 	5, // [5:5] is the sub-list for extension type_name
 	5, // [5:5] is the sub-list for extension extendee
 	0, // [0:5] is the sub-list for field type_name
@@ -727,7 +677,7 @@ func file_proto_peerpb_peerpb_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_peerpb_peerpb_proto_rawDesc), len(file_proto_peerpb_peerpb_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,8 +4,8 @@
 // - protoc             (unknown)
 // source: proto/peerpb/peerpb.proto
 
-// The door for peers: what nodes say to each other. The frames inside an Exchange are
-// the host's own.
+// The door for peers: what nodes ask each other now and then. Their messages travel over plain
+// connections to the same port (host/link.go).
 
 package peerpb
 
@@ -22,18 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Exchange_FullMethodName = "/kvd.peer.v1.Peer/Exchange"
-	Peer_Bulk_FullMethodName     = "/kvd.peer.v1.Peer/Bulk"
-	Peer_Hello_FullMethodName    = "/kvd.peer.v1.Peer/Hello"
-	Peer_Form_FullMethodName     = "/kvd.peer.v1.Peer/Form"
+	Peer_Bulk_FullMethodName  = "/kvd.peer.v1.Peer/Bulk"
+	Peer_Hello_FullMethodName = "/kvd.peer.v1.Peer/Hello"
+	Peer_Form_FullMethodName  = "/kvd.peer.v1.Peer/Form"
 )
 
 // PeerClient is the client API for Peer service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type PeerClient interface {
-	// One ordered stream for a pair of nodes and direction: messages of all groups, batched.
-	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerBatch, PeerBatch], error)
 	// One snapshot, in chunks.
 	Bulk(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, BulkAck], error)
 	// Who is there? Asked by a node that starts, of every address it was told to join.
@@ -50,22 +47,9 @@ func NewPeerClient(cc grpc.ClientConnInterface) PeerClient {
 	return &peerClient{cc}
 }
 
-func (c *peerClient) Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerBatch, PeerBatch], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[0], Peer_Exchange_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[PeerBatch, PeerBatch]{ClientStream: stream}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_ExchangeClient = grpc.BidiStreamingClient[PeerBatch, PeerBatch]
-
 func (c *peerClient) Bulk(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, BulkAck], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Bulk_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[0], Peer_Bulk_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +84,6 @@ func (c *peerClient) Form(ctx context.Context, in *FormRequest, opts ...grpc.Cal
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
 type PeerServer interface {
-	// One ordered stream for a pair of nodes and direction: messages of all groups, batched.
-	Exchange(grpc.BidiStreamingServer[PeerBatch, PeerBatch]) error
 	// One snapshot, in chunks.
 	Bulk(grpc.ClientStreamingServer[Chunk, BulkAck]) error
 	// Who is there? Asked by a node that starts, of every address it was told to join.
@@ -118,9 +100,6 @@ type PeerServer interface {
 // pointer dereference when methods are called.
 type UnimplementedPeerServer struct{}
 
-func (UnimplementedPeerServer) Exchange(grpc.BidiStreamingServer[PeerBatch, PeerBatch]) error {
-	return status.Error(codes.Unimplemented, "method Exchange not implemented")
-}
 func (UnimplementedPeerServer) Bulk(grpc.ClientStreamingServer[Chunk, BulkAck]) error {
 	return status.Error(codes.Unimplemented, "method Bulk not implemented")
 }
@@ -150,13 +129,6 @@ func RegisterPeerServer(s grpc.ServiceRegistrar, srv PeerServer) {
 	}
 	s.RegisterService(&Peer_ServiceDesc, srv)
 }
-
-func _Peer_Exchange_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(PeerServer).Exchange(&grpc.GenericServerStream[PeerBatch, PeerBatch]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_ExchangeServer = grpc.BidiStreamingServer[PeerBatch, PeerBatch]
 
 func _Peer_Bulk_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(PeerServer).Bulk(&grpc.GenericServerStream[Chunk, BulkAck]{ServerStream: stream})
@@ -218,12 +190,6 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
-		{
-			StreamName:    "Exchange",
-			Handler:       _Peer_Exchange_Handler,
-			ServerStreams: true,
-			ClientStreams: true,
-		},
 		{
 			StreamName:    "Bulk",
 			Handler:       _Peer_Bulk_Handler,
