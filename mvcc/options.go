@@ -66,6 +66,9 @@ const (
 	indexBlockBytes    = 256 << 10
 	bloomBitsPerKey    = 10
 	memTablesQueuedMax = 4
+	// l0SublevelsCompacted is from how many on L0 is compacted. Measured with 5,000,000 small
+	// overwrites of 50,000 keys: with 2 a third to two thirds more is compacted, for a tenth more CPU a put.
+	l0SublevelsCompacted = 4
 	// l0SublevelsMax stops all writes of the node: so high that only a disk that cannot keep
 	// up with compactions for long gets there. Reads get slow before.
 	l0SublevelsMax = 256
@@ -85,7 +88,7 @@ func (o *Options) pebbleOptions(h *health) *pebble.Options {
 		DisableWAL:                  true,
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: memTablesQueuedMax,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       l0SublevelsCompacted,
 		L0StopWritesThreshold:       l0SublevelsMax,
 		BlockPropertyCollectors:     blockProperties,
 		FlushDelayDeleteRange:       flushDeleteRangeDelay,
