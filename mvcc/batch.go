@@ -97,6 +97,7 @@ func (b *Batch) SetReplicaState(p kv.PartitionID, s *ReplicaState) error {
 	if s.Descriptor.Partition != p {
 		return kv.Errorf(kv.Internal, "the state of partition %d names partition %d: report this", p, s.Descriptor.Partition)
 	}
+	b.e.retained.raise(p, s.GC)
 	if err := b.set(appendStateKey(nil, p, stateRecord), appendStateRecord(nil, s)); err != nil {
 		return err
 	}
@@ -134,6 +135,7 @@ func (b *Batch) SetCounters(p kv.PartitionID, c Counters) error {
 // span. It is for replicas that go, not for keys: each call costs every later read a little
 // until the next flush.
 func (b *Batch) DeleteReplica(p kv.PartitionID, span kv.Span) error {
+	b.e.retained.forget(p)
 	for _, sub := range [...]byte{stateRecord, stateApplied, stateCounters} {
 		if err := b.b.Delete(appendStateKey(nil, p, sub), nil); err != nil {
 			return wrapError("deleting the state of a replica", err)

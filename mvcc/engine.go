@@ -13,11 +13,12 @@ import (
 // Engine is one open store. Its methods may be called from several goroutines at once; a
 // Batch and a Reader belong to one. With Options.Deterministic everything belongs to one.
 type Engine struct {
-	opts    Options
-	db      *pebble.DB
-	pebble  *pebble.Options
-	health  *health
-	staging string // directory of tables being received
+	opts     Options
+	db       *pebble.DB
+	pebble   *pebble.Options
+	health   *health
+	staging  string // directory of tables being received
+	retained retained
 
 	// Deterministic only.
 	unflushedBytes int // of batches, since the last flush
@@ -42,6 +43,7 @@ func Open(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName)}
+	e.retained.gc = map[kv.PartitionID]kv.Timestamp{}
 	// What a crash left of a snapshot being received was never part of the store.
 	if err := fs.RemoveAll(e.staging); err != nil {
 		return nil, wrapError("removing "+e.staging, err)
@@ -56,6 +58,10 @@ func Open(opts Options) (*Engine, error) {
 		return nil, wrapError("opening the store "+opts.Dir, err)
 	}
 	e.db = db
+	if err := e.loadRetained(); err != nil {
+		_ = e.Abandon()
+		return nil, err
+	}
 	return e, nil
 }
 

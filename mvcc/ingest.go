@@ -149,6 +149,7 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if err := s.tables.finish(state); err != nil {
 		return err
 	}
+	s.e.retained.raise(s.args.Partition, state.GC)
 	_, err := s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 	if err != nil {
 		return wrapError("taking in a snapshot", err)

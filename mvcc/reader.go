@@ -16,6 +16,7 @@ import (
 // It is an iterator and not a Pebble snapshot: taking in a replica's snapshot removes the
 // span's old tables under open Pebble snapshots, but never under iterators.
 type Reader struct {
+	e       *Engine
 	it      *pebble.Iterator
 	key     []byte // the engine key being sought
 	bounded bool
@@ -33,7 +34,7 @@ func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
 	if err != nil {
 		return nil, wrapError("opening a reader", err)
 	}
-	r := &Reader{it: it}
+	r := &Reader{e: e, it: it}
 	r.key = r.room[:0]
 	return r, nil
 }

@@ -40,3 +40,55 @@ func TestRetainedAgreesWithReplicaState(t *testing.T) {
 		}
 	}
 }
+
+// TestRetainedFromIsNeverBehind: what a reader is told of G is at least the G of its state, and
+// a replica that is deleted is unknown before its data are gone.
+func TestRetainedFromIsNeverBehind(t *testing.T) {
+	fs, p := NewMemFS(), kv.PartitionID(7)
+	open := func() *Engine {
+		e, err := Open(Options{Dir: "state", FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	e := open()
+	span := kv.Span{Start: kv.MakeKey(7, []byte("a")), End: kv.MakeKey(7, []byte("b"))}
+	state := func(gc kv.Timestamp) *ReplicaState {
+		return &ReplicaState{Replica: 1, Applied: 5, GC: gc, Descriptor: kv.Descriptor{Partition: p, Span: span}}
+	}
+	asked := func(e *Engine) (kv.Timestamp, bool) {
+		r, err := e.NewReader()
+		must(t, err)
+		defer r.Close()
+		return r.RetainedFrom(p)
+	}
+	if _, ok := asked(e); ok {
+		t.Error("an empty store knows a replica")
+	}
+	for _, gc := range []kv.Timestamp{10, 20} {
+		b := e.NewBatch()
+		must(t, b.SetReplicaState(p, state(gc)))
+		if got, ok := asked(e); !ok || got != gc {
+			t.Errorf("before the commit G is %d, %v, want %d", got, ok, gc)
+		}
+		must(t, b.Commit())
+	}
+	chunks := [][]byte(nil)
+	args := SnapshotArgs{Partition: p, Span: span}
+	_, err := e.ExportSnapshot(args, func(c []byte) error { chunks = append(chunks, append([]byte{}, c...)); return nil })
+	must(t, err)
+	must(t, e.IngestSnapshot(args, chunks, state(30)))
+	must(t, e.Close())
+	e = open()
+	defer e.Close()
+	if got, ok := asked(e); !ok || got != 30 {
+		t.Errorf("after a restart G is %d, %v, want 30", got, ok)
+	}
+	b := e.NewBatch()
+	must(t, b.DeleteReplica(p, span))
+	if _, ok := asked(e); ok {
+		t.Error("a replica that is being deleted may still be read")
+	}
+	must(t, b.Commit())
+}

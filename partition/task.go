@@ -126,15 +126,13 @@ func (t *ReadTask) executeScan(r *mvcc.Reader) *ReadResult {
 	return &ReadResult{Response: resp}
 }
 
-// checkRetained compares r with the G of the very state that is read (rule D6).
+// checkRetained compares r with the G of the state that is read, or a newer one (rule D6).
 func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
 	if t.At == txn.Strong {
 		return nil
 	}
-	gc, _, ok, err := r.Retained(t.Partition)
+	gc, ok := r.RetainedFrom(t.Partition)
 	switch {
-	case err != nil:
-		return kv.AsError(err)
 	case !ok:
 		return leftNode(t.Partition)
 	case t.At < gc:
