@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/kvd-db/kvd/proto/wire"
 )
 
 // What both ends of a connection between nodes, and the server for clients, are set to. Fixed
@@ -43,7 +45,7 @@ func dialPeer(address string) (*grpc.ClientConn, error) {
 
 // newServer makes the one gRPC server of a node, for peers and clients.
 func newServer() *grpc.Server {
-	return grpc.NewServer(
+	return grpc.NewServer(append(wire.ServerOptions(),
 		grpc.InitialWindowSize(streamWindowBytes),
 		grpc.InitialConnWindowSize(connWindowBytes),
 		grpc.ReadBufferSize(socketBufferBytes),
@@ -54,5 +56,5 @@ func newServer() *grpc.Server {
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: peerSilenceMax}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 }

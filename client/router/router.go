@@ -174,7 +174,7 @@ func (r *Router) newLink(address string) (*link, error) {
 	if r.config.TLS != nil {
 		creds = credentials.NewTLS(r.config.TLS)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+address,
+	conn, err := grpc.NewClient("passthrough:///"+address, append(wire.ClientOptions(),
 		grpc.WithTransportCredentials(creds),
 		grpc.WithNoProxy(), // nodes are not behind a proxy for the web
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -184,7 +184,7 @@ func (r *Router) newLink(address string) (*link, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: SilenceMax}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MessageBytesMax), grpc.MaxCallSendMsgSize(wire.MessageBytesMax)),
 		grpc.WithInitialWindowSize(streamWindowBytes), grpc.WithInitialConnWindowSize(connWindowBytes),
-	)
+	)...)
 	if err != nil {
 		return nil, err
 	}
