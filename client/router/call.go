@@ -26,7 +26,23 @@ type Call struct {
 	reply   wire.Reply
 	heard   chan delivery // of one: a call has one copy under way at most
 	end     end
+	begun   begun
 	at      place // of the copy under way; guarded by its link's mu
+}
+
+// begun is what Start leaves to Finish.
+type begun struct {
+	action session.Action // the next one, unless a copy is under way
+	heard  kv.Timestamp
+	copy   flight
+}
+
+// flight is a copy that is on its way to a node.
+type flight struct {
+	link    *link // nil: none
+	action  session.Action
+	address string
+	start   time.Time // only if somebody wants to know
 }
 
 // end is when a call ends.
@@ -93,7 +109,7 @@ func (c *Call) Release() {
 		return
 	}
 	c.Op, c.Read, c.Keys, c.Commit, c.Writes = session.Op{}, kv.Read{}, [1]kv.Key{}, kv.Commit{}, [1]kv.Write{}
-	c.router, c.reply, c.at, c.OnRetry = nil, wire.Reply{}, place{}, nil
+	c.router, c.reply, c.at, c.begun, c.OnRetry = nil, wire.Reply{}, place{}, begun{}, nil
 	r.calls.Put(c)
 }
 
@@ -108,15 +124,15 @@ func (c *Call) Sent() *kv.Request { return c.machine.Request() }
 
 // Do brings the call to its end. The response is valid until Release.
 func (c *Call) Do(ctx context.Context) (*kv.Response, *kv.Error) {
+	c.Start(ctx)
+	return c.Finish(ctx)
+}
+
+// Start sends the first copy, if that can be done without waiting, so that a caller with
+// several calls need not have a goroutine for each. Finish must follow, under the same context.
+func (c *Call) Start(ctx context.Context) {
 	r := c.router
-	deadline, ok := ctx.Deadline()
-	if ok {
-		c.end.at = deadline
-	} else {
-		c.end.at = time.Now().Add(kv.RequestTimeoutDefault)
-		c.end.timer.Reset(kv.RequestTimeoutDefault)
-		defer c.end.timer.Stop()
-	}
+	c.arm(ctx)
 	if r.config.Local != nil {
 		r.hear(r.config.Local.Heard())
 	}
@@ -124,6 +140,31 @@ func (c *Call) Do(ctx context.Context) (*kv.Response, *kv.Error) {
 	a := c.machine.Begin(r.session, c.Op)
 	heard := r.session.Heard()
 	r.mu.Unlock()
+	c.begun = begun{action: a, heard: heard}
+	if a.Kind == session.Send && r.config.Local == nil {
+		c.begun.copy, c.begun.action = c.submit(ctx, a, heard)
+	}
+}
+
+// arm sets the end of the call.
+func (c *Call) arm(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		c.end.at = deadline
+		return
+	}
+	c.end.at = time.Now().Add(kv.RequestTimeoutDefault)
+	c.end.timer.Reset(kv.RequestTimeoutDefault)
+}
+
+// Finish brings a started call to its end. The response is valid until Release. The time since
+// Start does not count, unless the context has a deadline.
+func (c *Call) Finish(ctx context.Context) (*kv.Response, *kv.Error) {
+	c.arm(ctx)
+	defer c.end.timer.Stop()
+	a, heard := c.begun.action, c.begun.heard
+	if c.begun.copy.link != nil {
+		a = c.land(ctx, c.begun.copy)
+	}
 	for {
 		switch a.Kind {
 		case session.Send:
@@ -222,16 +263,25 @@ func (c *Call) refresh(ctx context.Context, keyspace string) session.Action {
 
 // send brings one copy to a node and waits for what becomes of it.
 func (c *Call) send(ctx context.Context, a session.Action, heard kv.Timestamp) session.Action {
+	if local := c.router.config.Local; local != nil && local.Info().ID == a.Node && ctx.Err() == nil && c.router.stop.Err() == nil {
+		return c.sendLocal(ctx, local, a)
+	}
+	f, next := c.submit(ctx, a, heard)
+	if f.link == nil {
+		return next
+	}
+	return c.land(ctx, f)
+}
+
+// submit gives one copy to the link to its node; if that fails, the machine's next action is returned.
+func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp) (flight, session.Action) {
 	r := c.router
 	if ctx.Err() != nil || r.stop.Err() != nil {
-		return c.unsent(ctx)
-	}
-	if local := r.config.Local; local != nil && local.Info().ID == a.Node {
-		return c.sendLocal(ctx, local, a)
+		return flight{}, c.unsent(ctx)
 	}
 	address := r.address(a.Node)
 	if address == "" {
-		return c.step(func(m *session.Call) session.Action {
+		return flight{}, c.step(func(m *session.Call) session.Action {
 			return m.Refused(kv.Errorf(kv.Unavailable, "the address of node %d is not known", a.Node))
 		})
 	}
@@ -241,18 +291,23 @@ func (c *Call) send(ctx context.Context, a session.Action, heard kv.Timestamp) s
 	}
 	if err != nil {
 		if err.Kind == kv.Closed {
-			return c.unsent(ctx)
+			return flight{}, c.unsent(ctx)
 		}
-		return c.step(func(m *session.Call) session.Action { return m.Refused(err) })
+		return flight{}, c.step(func(m *session.Call) session.Action { return m.Refused(err) })
 	}
-	var start time.Time
+	f := flight{link: l, action: a, address: address}
 	if r.config.OnRPC != nil {
-		start = time.Now()
+		f.start = time.Now()
 	}
-	d, ok := c.await(ctx, l)
+	return f, session.Action{}
+}
+
+// land waits for what becomes of a copy.
+func (c *Call) land(ctx context.Context, f flight) session.Action {
+	d, ok := c.await(ctx, f.link)
 	next, err := c.digest(ctx, d, ok)
-	if r.config.OnRPC != nil {
-		c.report(ctx, a, address, start, len(d.body), err)
+	if c.router.config.OnRPC != nil {
+		c.report(ctx, f.action, f.address, f.start, len(d.body), err)
 	}
 	return next
 }

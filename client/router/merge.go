@@ -21,7 +21,8 @@ type Scan struct {
 	begun  bool
 	moved  bool // a row of the first cursor was handed out since the heap was in order
 	left   int  // rows up to the limit; only if there is one
-	slots  slots
+	under  int  // pages on their way
+	all    []*cursor
 }
 
 // cursors is a heap, as container/heap has it, by the user key of the next row.
@@ -65,7 +66,7 @@ func (s *slots) Go(f func()) {
 
 // Scan begins a scan; nothing is asked before Next.
 func (r *Router) Scan(ctx context.Context, q ScanQuery) *Scan {
-	s := &Scan{router: r, query: q, at: q.At, left: q.Limit, slots: slots{free: make(chan struct{}, parallelMax)}}
+	s := &Scan{router: r, query: q, at: q.At, left: q.Limit}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.heap = cursors{prefix: kv.KeyspacePrefixBytes, reverse: q.Reverse}
 	if q.Keyspace.Scheme == kv.SchemeHash {
@@ -119,8 +120,11 @@ func (s *Scan) settle() *kv.Error {
 		return nil
 	}
 	c := s.heap.all[0]
-	if err := c.fill(); err != nil {
-		return err
+	if len(c.rows) == 0 {
+		if err := c.fill(); err != nil {
+			return err
+		}
+		c.more()
 	}
 	s.moved = false
 	if len(c.rows) == 0 {
@@ -134,25 +138,24 @@ func (s *Scan) settle() *kv.Error {
 // begin gets the first page of every span. The very first one may draw the timestamp, so
 // the others wait for it.
 func (s *Scan) begin() *kv.Error {
-	var all []*cursor
 	for _, span := range s.query.spans() {
 		if !span.IsEmpty() {
-			all = append(all, &cursor{scan: s, rest: span})
+			s.all = append(s.all, &cursor{scan: s, rest: span})
 		}
 	}
-	for i, c := range all {
-		if i == 0 && s.at == 0 {
-			first := s.router.fetch(s.ctx, &s.query, c.rest, 0, s.pageRows(), false)
-			if first.err != nil {
-				return first.err
-			}
-			c.take(first)
+	waiting := s.all
+	if s.at == 0 && len(s.all) > 0 {
+		s.all[0].start()
+		if err := s.all[0].finish(); err != nil {
+			return err
 		}
-		if len(c.rows) == 0 || i > 0 {
-			c.ahead()
-		}
+		waiting = s.all[1:]
 	}
-	for _, c := range all {
+	for _, c := range s.all {
+		for len(waiting) > 0 && s.under < parallelMax {
+			waiting[0].ahead()
+			waiting = waiting[1:]
+		}
 		if err := c.fill(); err != nil {
 			return err
 		}
@@ -160,14 +163,21 @@ func (s *Scan) begin() *kv.Error {
 			s.heap.all = append(s.heap.all, c)
 		}
 	}
+	for _, c := range s.heap.all {
+		c.more()
+	}
 	heap.Init(&s.heap)
 	return nil
 }
 
-// Close ends the scan and waits for what it has under way.
+// Close ends the scan and what it has under way.
 func (s *Scan) Close() {
 	s.cancel()
-	s.slots.wg.Wait()
+	for _, c := range s.all {
+		if c.next.call != nil {
+			_ = c.finish()
+		}
+	}
 }
 
 // Count is how many keys a query has, at one timestamp.
@@ -184,7 +194,7 @@ func (r *Router) Count(ctx context.Context, q ScanQuery) (int64, kv.Timestamp, *
 	)
 	for i, span := range q.spans() {
 		if i == 0 && at == 0 {
-			p := r.fetch(ctx, &q, span, 0, 0, true)
+			p := r.fetch(ctx, &q, span, 0, 0, true).page(ctx)
 			if p.err != nil {
 				return 0, 0, p.err
 			}
@@ -207,7 +217,7 @@ func (r *Router) Count(ctx context.Context, q ScanQuery) (int64, kv.Timestamp, *
 
 func (r *Router) countSpan(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp) (total int64, err *kv.Error) {
 	for !s.IsEmpty() {
-		p := r.fetch(ctx, q, s, at, 0, true)
+		p := r.fetch(ctx, q, s, at, 0, true).page(ctx)
 		if p.err != nil {
 			return 0, p.err
 		}

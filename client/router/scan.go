@@ -56,10 +56,16 @@ type page struct {
 	err   *kv.Error
 }
 
-// fetch gets the next page of a span.
-func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) page {
+// fetch is a page on its way.
+type fetch struct {
+	call    *Call
+	span    kv.Span
+	reverse bool
+}
+
+// fetch asks for the next page of a span. It does not wait; page must follow.
+func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) fetch {
 	c := r.NewCall()
-	defer c.Release()
 	c.Op = session.Op{
 		Key: s.Start,
 		Request: kv.Request{Scan: &kv.Scan{
@@ -69,11 +75,19 @@ func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Times
 	if q.Reverse {
 		c.Op.Key, c.Op.Before = s.End, true
 	}
-	a, err := c.Do(ctx)
+	c.Start(ctx)
+	return fetch{call: c, span: s, reverse: q.Reverse}
+}
+
+// page waits for the page.
+func (f fetch) page(ctx context.Context) page {
+	c := f.call
+	defer c.Release()
+	a, err := c.Finish(ctx)
 	if err != nil {
 		return page{err: err}
 	}
-	p := page{rows: a.Rows, count: a.Count, at: a.Timestamp, rest: rest(s, c.Sent().Scan.Span, a.Resume, q.Reverse)}
+	p := page{rows: a.Rows, count: a.Count, at: a.Timestamp, rest: rest(f.span, c.Sent().Scan.Span, a.Resume, f.reverse)}
 	if len(p.rows) == 1 {
 		p.rows = []kv.Row{a.Rows[0]} // a single row lies in the call's own memory
 	}
@@ -101,37 +115,56 @@ type cursor struct {
 	scan *Scan
 	rows []kv.Row
 	rest kv.Span
-	next chan page // nil: nothing is being fetched
+	next fetch // call nil: nothing is being fetched
 }
 
-// ahead begins to fetch the next page.
-func (c *cursor) ahead() {
-	if c.rest.IsEmpty() {
-		return
-	}
+// start begins to fetch the next page.
+func (c *cursor) start() {
 	s := c.scan
-	c.next = make(chan page, 1)
-	next, rest, at, rows := c.next, c.rest, s.at, s.pageRows()
-	s.slots.Go(func() { next <- s.router.fetch(s.ctx, &s.query, rest, at, rows, false) })
+	c.next = s.router.fetch(s.ctx, &s.query, c.rest, s.at, s.pageRows(), false)
+	s.under++
+}
+
+// ahead begins to fetch the next page, if there is one and few enough are under way.
+func (c *cursor) ahead() {
+	if c.next.call == nil && !c.rest.IsEmpty() && c.scan.under < parallelMax {
+		c.start()
+	}
+}
+
+// finish waits for the page that is being fetched.
+func (c *cursor) finish() *kv.Error {
+	p := c.next.page(c.scan.ctx)
+	c.next = fetch{}
+	c.scan.under--
+	if p.err != nil {
+		return p.err
+	}
+	c.rows, c.rest = p.rows, p.rest
+	if c.scan.at == 0 {
+		c.scan.at = p.at
+	}
+	return nil
 }
 
 // fill makes rows hold something, unless the span is done.
 func (c *cursor) fill() *kv.Error {
-	for len(c.rows) == 0 && (c.next != nil || !c.rest.IsEmpty()) {
-		if c.next == nil {
-			c.ahead()
+	for len(c.rows) == 0 && (c.next.call != nil || !c.rest.IsEmpty()) {
+		if c.next.call == nil {
+			c.start()
 		}
-		p := <-c.next
-		c.next = nil
-		if p.err != nil {
-			return p.err
-		}
-		c.take(p)
-		if c.scan.wantsMore(len(c.rows)) {
-			c.ahead()
+		if err := c.finish(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// more has the next page fetched if it is likely to be needed.
+func (c *cursor) more() {
+	if c.scan.wantsMore(len(c.rows)) {
+		c.ahead()
+	}
 }
 
 // wantsMore reports whether it is likely that more than a page of rows from each span is
@@ -142,11 +175,4 @@ func (s *Scan) wantsMore(rows int) bool {
 		spans = s.query.Keyspace.Partitions
 	}
 	return s.query.Limit == 0 || s.left > rows*spans
-}
-
-func (c *cursor) take(p page) {
-	c.rows, c.rest = p.rows, p.rest
-	if c.scan.at == 0 {
-		c.scan.at = p.at
-	}
 }
