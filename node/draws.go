@@ -179,6 +179,7 @@ func (n *Node) draw(from kv.NodeID, d *core.Draw) {
 // grant sends the oracle's answer, under the lease of the system partition: it is dropped if
 // the lease does not hold by a clock that is read just before it leaves.
 func (n *Node) grant(to kv.NodeID, g core.Grant) {
+	n.hear(g.First + kv.Timestamp(g.Count) - 1) // never granted again, whatever becomes of the message
 	s := Send{To: to, Message: Message{Grant: &g}}
 	if !n.cfg.QuorumReads {
 		guard, ok := n.replicas[kv.SystemPartition].group.Guard()
