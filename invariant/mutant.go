@@ -45,6 +45,8 @@ const (
 	AwaitBeforeDraw Mutant = "AwaitBeforeDraw"
 	StrongNoAwait   Mutant = "StrongNoAwait"
 	SnapBeforeAwait Mutant = "SnapBeforeAwait"
+	NoGCRead        Mutant = "NoGCRead"
+	NoGCCommit      Mutant = "NoGCCommit"
 	OutcomeNoMark   Mutant = "OutcomeNoMark"
 	WindowForgets   Mutant = "WindowForgets"
 	WindowWaits     Mutant = "WindowWaits"

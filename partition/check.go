@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -106,7 +107,7 @@ func (l *leader) checkOutcome(q *kv.OutcomeOf) *kv.Error {
 // checkTimestamp insists on a timestamp that is retained; 0 is none. That it is from the
 // past is seen when the read is admitted.
 func (l *leader) checkTimestamp(ts kv.Timestamp) *kv.Error {
-	if ts != 0 && ts < l.retained.gc {
+	if ts != 0 && ts < l.retained.gc && !invariant.Mutated(invariant.NoGCRead) {
 		return tooOld(l.id, ts, l.retained.gc)
 	}
 	return nil

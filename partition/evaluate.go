@@ -63,7 +63,7 @@ func (c *commit) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		l.abort(c, l.conflict(c, r.Conflict))
 		return
 	// The G of the engine's state was proposed before that state was read.
-	case (len(c.req.Reads) > 0 || len(c.req.Spans) > 0) && c.req.Start < l.retained.gcProposed:
+	case (len(c.req.Reads) > 0 || len(c.req.Spans) > 0) && c.req.Start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
 		l.abort(c, tooOld(l.id, c.req.Start, l.retained.gcProposed))
 		return
 	}

@@ -3,6 +3,7 @@ package partition
 import (
 	"strconv"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/txn"
@@ -128,7 +129,7 @@ func (t *ReadTask) executeScan(r *mvcc.Reader) *ReadResult {
 
 // checkRetained compares r with the G of the state that is read, or a newer one (rule D6).
 func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
-	if t.At == txn.Strong {
+	if t.At == txn.Strong || invariant.Mutated(invariant.NoGCRead) {
 		return nil
 	}
 	gc, ok := r.RetainedFrom(t.Partition)

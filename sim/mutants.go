@@ -67,6 +67,8 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.StrongNoAwait, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.SnapBeforeAwait, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.OutcomeNoMark, Scenarios: txn, Seeds: 20},
+		{Mutant: invariant.NoGCRead, Scenarios: []string{"collected"}, Seeds: 5},
+		{Mutant: invariant.NoGCCommit, Scenarios: []string{"collected"}, Seeds: 5},
 		{Mutant: invariant.WindowForgets, Scenarios: []string{"window"}, Seeds: 20},
 		{Mutant: invariant.WindowWaits, Scenarios: []string{"window"}, Seeds: 40},
 	}

@@ -94,7 +94,7 @@ func scenarios() []*Scenario {
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		sticky(), regain(), horizon(), window(), bitrot(), rollback(),
+		sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(),
 		liveUnheard(), liveBack(), liveDeaf(), liveIdle(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
@@ -251,6 +251,25 @@ func horizon() *Scenario {
 		}
 	}
 	c.Duration = 90 * time.Second
+	return c
+}
+
+// collected is time that runs so fast that versions are collected while clients still go back
+// to them.
+func collected() *Scenario {
+	c := horizon()
+	c.Name, c.About = "collected", "clients that read, or build on, timestamps whose versions have been collected"
+	c.Load.Mix = []Share{{"old", 8}, {"register", 1}}
+	c.Script.Act = func(w *World) {
+		for range 3 {
+			d := w.between(4*s, 60*s)
+			for _, m := range w.machines {
+				w.after(d, func() { m.clock.wall += 11 * 60 * s })
+			}
+		}
+	}
+	c.Load.Clients = 12
+	c.Duration = 150 * time.Second
 	return c
 }
 

@@ -349,6 +349,7 @@ func (w *World) judge() {
 	}
 	h := &w.hist.ops
 	findings := check.Serial(h, l)
+	findings = append(findings, check.Collected(h, l.Complete)...)
 	findings = append(findings, check.Zones(h)...)
 	linear, skipped := check.Linear(h)
 	findings = append(findings, linear...)

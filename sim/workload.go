@@ -46,6 +46,7 @@ var workloads = map[string]workload{
 	"sideband": sideband,
 	"hash":     hashRegister,
 	"late":     late,
+	"old":      old,
 }
 
 // bankTotal is what the accounts of each bank hold together.
@@ -288,6 +289,37 @@ func late(c *client, then func()) {
 	d := w.between(w.cfg.Network.DelayMin, 3*ms)
 	x := change{writes: []kv.Write{{Kind: kv.WritePut, Key: k, Value: w.value()}}, patience: d, once: d, delay: min(w.upTo(70*s), max(0, w.phase.endOf+s-w.now)), resend: w.rng.IntN(2) == 0}
 	c.commit(x, func(*check.Op) { then() })
+}
+
+// old puts a key, reads it with another one, and deletes it; much later it comes back to the
+// timestamp of the read, when what was there may have been collected: to read once more, or to
+// write as if nothing had changed since.
+func old(c *client, then func()) {
+	w := c.w
+	w.hist.values++
+	k, other := w.key(0, "old", int(w.hist.values)), w.key(0, "ole", c.someKey())
+	put := []kv.Write{{Kind: kv.WritePut, Key: k, Value: w.value()}}
+	c.commit(change{writes: put}, func(*check.Op) {
+		c.read([]kv.Key{k, other}, readOpts{}, func(o *check.Op) {
+			if o.Result == check.Done {
+				w.after(min(w.between(40*s, 110*s), max(0, w.phase.endOf+s-w.now)), func() { c.comeBack(o, other) })
+			}
+			c.commit(change{writes: []kv.Write{{Kind: kv.WriteDelete, Key: k}}}, func(*check.Op) { then() })
+		})
+	})
+}
+
+// comeBack does something at the timestamp of a read of long ago.
+func (c *client) comeBack(o *check.Op, write kv.Key) {
+	if c.w.rng.IntN(2) == 0 {
+		var keys []kv.Key
+		for _, r := range o.Reads {
+			keys = append(keys, kv.Key(r.Key))
+		}
+		c.read(keys, readOpts{at: o.Timestamp, past: true}, func(*check.Op) {})
+		return
+	}
+	c.commit(change{writes: c.w.puts([]kv.Key{write}), reads: o.Reads[:1], start: o.Timestamp}, func(*check.Op) {})
 }
 
 // sideband writes, and hands the timestamp to somebody who reads at it, or writes after it.

@@ -310,3 +310,31 @@ func TestStrongReadsDoNotGoBack(t *testing.T) {
 		}
 	}
 }
+
+// TestCollectedReadsAreJudgedByCommits: below G the ledger knows nothing any more.
+func TestCollectedReadsAreJudgedByCommits(t *testing.T) {
+	commit := func(at kv.Timestamp, k kv.WriteKind) *Op {
+		return &Op{Kind: Commit, Result: Done, Timestamp: at, Change: &Change{Writes: []kv.Write{{Kind: k, Key: kv.Key("k")}}}}
+	}
+	read := func(at, version kv.Timestamp) *Op {
+		return &Op{Kind: Read, Result: Done, Timestamp: at, Reads: []Seen{{Key: "k", Version: version, Found: version != 0}}}
+	}
+	h := &History{Ops: []*Op{commit(20, kv.WriteDelete), commit(10, kv.WritePut)}}
+	for _, c := range []struct {
+		read *Op
+		ok   bool
+	}{
+		{read(5, 0), true},
+		{read(15, 10), true},
+		{read(25, 0), true},
+		{read(10, 0), false},
+		{read(15, 0), false},
+		{read(25, 10), false},
+		{read(200, 10), true}, // above what was collected: the ledger's business
+	} {
+		h.Ops = append(h.Ops[:2], c.read)
+		if found := Collected(h, 100); (len(found) == 0) != c.ok {
+			t.Errorf("%s: found %v, want it to be right: %v", c.read, found, c.ok)
+		}
+	}
+}
