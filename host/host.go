@@ -142,6 +142,7 @@ func (h *Host) Start(ctx context.Context) error {
 	r.shared.started.Store(true)
 	beside, stop := context.WithCancel(context.Background())
 	h.stop = stop
+	h.group.Go(func() { thrift(beside) })
 	if moved != "" && moved != h.address {
 		h.group.Go(func() { h.register(beside) })
 	}
