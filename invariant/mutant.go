@@ -24,6 +24,11 @@ const (
 	NoWakeOnEpoch      Mutant = "NoWakeOnEpoch"
 	NoIncRelease       Mutant = "NoIncRelease"
 	HeldDropped        Mutant = "HeldDropped" // of docs/adr/0004
+
+	// of docs/adr/0008: several loops a node
+	AckOfOtherLoop    Mutant = "AckOfOtherLoop"    // a lease counts loop 0's promise for the followers of every loop
+	RenewWhileStalled Mutant = "RenewWhileStalled" // a node asks for support while one of its loops stands still
+	ReleaseByOneLoop  Mutant = "ReleaseByOneLoop"  // log segments go that another loop needs
 )
 
 // The mutants of one-partition transactions (rules A to D, I).

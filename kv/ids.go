@@ -13,6 +13,19 @@ type NodeID uint64
 // It is never reused.
 type PartitionID uint64
 
+// LoopsMax is how many event loops a node may run.
+const LoopsMax = 64
+
+// Loop is the event loop that owns the partition's replica on a node of so many loops. The
+// system partition belongs to loop 0. It is the same function on every node: leaders rest
+// their leases on it.
+func (p PartitionID) Loop(loops int) int {
+	if loops <= 1 {
+		return 0
+	}
+	return int((p - SystemPartition) % PartitionID(loops))
+}
+
 // SystemPartition is the group of the consistent core.
 const SystemPartition PartitionID = 1
 

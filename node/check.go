@@ -54,7 +54,7 @@ const (
 func (n *Node) restIsGone(c *check) bool {
 	for _, r := range c.desc.Replicas {
 		answered := slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == r.Node })
-		if !answered && (r.Node == n.id.Node || n.set.Supported(r.Node)) {
+		if !answered && (r.Node == n.id.Node || n.set.Supported(r.Node, c.desc.Partition)) {
 			return false
 		}
 	}

@@ -127,7 +127,7 @@ func (g *Group) campaign() {
 func (s *Set) Tick() {
 	now := s.env.Now()
 	s.clock.loopAt = now
-	if now-s.clock.heartbeatAt >= kv.Instant(s.params.HeartbeatInterval) && !s.clock.diskSlow { // L9
+	if s.renews() && now-s.clock.heartbeatAt >= kv.Instant(s.params.HeartbeatInterval) {
 		s.clock.heartbeatAt = now
 		for _, p := range s.support.pairs {
 			s.env.SendHeartbeat(p.node, Heartbeat{Incarnation: s.support.incarnation, Sent: now})
@@ -139,6 +139,12 @@ func (s *Set) Tick() {
 		s.clock.tickAt = now
 		s.tickAwake()
 	}
+}
+
+// renews reports whether this loop asks for support: loop 0 does, for the whole node, unless
+// something of the node does not work (L9).
+func (s *Set) renews() bool {
+	return s.support.loop == 0 && !s.clock.diskSlow && (!s.clock.loopStalled || invariant.Mutated(invariant.RenewWhileStalled))
 }
 
 // needsTick reports whether raft's clock of this replica runs (L22).
@@ -236,7 +242,7 @@ func (g *Group) HandOver() {
 	}
 	best, most := kv.ReplicaID(0), uint64(0)
 	g.rn.WithProgress(func(id uint64, t raft.ProgressType, pr tracker.Progress) {
-		_, _, ok := g.set.support.supported(g.set.env.Now(), g.nodeOf(kv.ReplicaID(id)))
+		_, _, ok := g.set.support.supported(g.set.env.Now(), g.nodeOf(kv.ReplicaID(id)), g.id)
 		if id != uint64(g.replica) && t == raft.ProgressTypePeer && ok && (best == 0 || pr.Match > most) {
 			best, most = kv.ReplicaID(id), pr.Match
 		}
@@ -308,6 +314,11 @@ func (s *Set) DiskSlow(slow bool) {
 		}
 	}
 }
+
+// LoopStalled says that another loop of this node has not turned for a while, or that all
+// turn again (L9). Ceasing to renew is enough here: a loop that stands still keeps no follower by
+// messages of its own. The others' leaders wake when the promises end (L28), and lead on without a lease or are replaced.
+func (s *Set) LoopStalled(stalled bool) { s.clock.loopStalled = stalled }
 
 // broken stops a group whose log cannot be read.
 func (s *Set) broken(g *Group, err error) {

@@ -118,7 +118,7 @@ func (g *Group) promised(id kv.ReplicaID) kv.Instant {
 	if id == g.replica {
 		return forever
 	}
-	epoch, until, _ := g.set.support.supported(g.set.env.Now(), g.nodeOf(id))
+	epoch, until, _ := g.set.support.supported(g.set.env.Now(), g.nodeOf(id), g.id)
 	if invariant.Mutated(invariant.NoMark) {
 		return until
 	}

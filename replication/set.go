@@ -12,7 +12,7 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// Set is all groups of one node.
+// Set is all groups of one loop of a node.
 type Set struct {
 	self    kv.NodeID
 	params  Params
@@ -64,6 +64,7 @@ type clock struct {
 	tickAt      kv.Instant // last raft tick
 	loopAt      kv.Instant // of the last Tick, for a planted bug
 	diskSlow    bool       // L9
+	loopStalled bool       // L9: another loop of this node does not turn
 }
 
 // Options of a Set.
@@ -71,6 +72,7 @@ type Options struct {
 	Self        kv.NodeID
 	Incarnation uint64
 	Fresh       bool // the store was created by this process: it has promised nothing yet (L6)
+	Loop, Loops int  // which of the node's loops this is, and how many there are; 0 of 0 is 0 of 1
 	Params      Params
 	Cache       *wal.Cache
 	Logger      raft.Logger
@@ -79,7 +81,7 @@ type Options struct {
 // NewSet makes the Set of a node that just started.
 func NewSet(now kv.Instant, o Options, env Env) *Set {
 	s := &Set{self: o.Self, params: o.Params, env: env, cache: o.Cache, byID: map[kv.PartitionID]*Group{}, logger: o.Logger}
-	s.support = Support{params: o.Params, incarnation: o.Incarnation, onEnd: s.promiseEnded, onChange: s.wakeLed}
+	s.support = Support{params: o.Params, incarnation: o.Incarnation, loop: o.Loop, loops: max(o.Loops, 1), onEnd: s.promiseEnded, onChange: s.wakeLed}
 	const never = kv.Instant(-1 << 60)
 	s.clock = clock{heartbeatAt: never, tickAt: never}
 	if !o.Fresh && !invariant.Mutated(invariant.NoRestartRefusal) {
@@ -107,20 +109,10 @@ func (s *Set) Groups() []*Group { return s.groups }
 // AwakeCount is the number of groups that are ticked.
 func (s *Set) AwakeCount() int { return len(s.lists.awake) }
 
-// Supported reports whether a node's promise to this one runs.
-func (s *Set) Supported(n kv.NodeID) bool {
-	_, _, ok := s.support.supported(s.env.Now(), n)
+// Supported reports whether a node's promise to this one runs, for its replica of a partition.
+func (s *Set) Supported(n kv.NodeID, p kv.PartitionID) bool {
+	_, _, ok := s.support.supported(s.env.Now(), n, p)
 	return ok
-}
-
-// Supporters counts the nodes whose promise to this one runs.
-func (s *Set) Supporters() (n int) {
-	for _, p := range s.support.pairs {
-		if s.env.Now() < p.supUntil {
-			n++
-		}
-	}
-	return n
 }
 
 func (s *Set) insert(g *Group) {

@@ -15,11 +15,11 @@ func (g *Group) wake() {
 	}
 }
 
-// wakeLed wakes every led group with a replica on a node whose support began, ended or
-// changed its epoch (L27, L28).
-func (s *Set) wakeLed(n kv.NodeID) {
+// wakeLed wakes every led group with a replica in a loop of a node whose support began,
+// ended or changed its epoch (L27, L28).
+func (s *Set) wakeLed(p *pair, loop int) {
 	for _, g := range s.groups {
-		if g.last.role == Leader && g.hasReplicaOn(n) {
+		if g.last.role == Leader && (loop == allLoops || g.id.Loop(len(p.promises)) == loop) && g.hasReplicaOn(p.node) {
 			g.wake()
 		}
 	}
@@ -41,7 +41,7 @@ func (g *Group) canSleep(bs raft.BasicStatus) bool {
 		if id == uint64(g.replica) || !sleep {
 			return
 		}
-		epoch, _, ok := g.set.support.supported(now, g.nodeOf(kv.ReplicaID(id)))
+		epoch, _, ok := g.set.support.supported(now, g.nodeOf(kv.ReplicaID(id)), g.id)
 		if !ok {
 			return // its node is down: the epoch changes when it comes back, and that wakes us
 		}

@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"slices"
+
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
@@ -11,41 +13,57 @@ type Heartbeat struct {
 	Sent        kv.Instant // the sender's own clock, echoed, never compared
 }
 
-// HeartbeatAck is the promise.
+// HeartbeatAck is the promise: one loop of the supporter gives it, for its own replicas.
 type HeartbeatAck struct {
 	Incarnation uint64 // of the asker, echoed
 	Epoch       uint64 // of this unbroken run of promises; never used again once it ended
 	Sent        kv.Instant
+	Loop        int // of the supporter that promises
+	Loops       int // that the supporter runs in this life
 }
 
-// pair is what this node and one other have promised each other. Volatile (L5).
+// pair is what this loop has promised another node, and what the loops of that node have
+// promised this one. Volatile (L5).
 type pair struct {
 	node kv.NodeID
 
-	// as supporter: this node's promise to them
+	// as supporter: this loop's promise to them
 	theirIncarnation uint64
 	epoch            uint64     // of the running promise
 	until            kv.Instant // end of the promise, on this node's clock
 	active           bool       // the promise runs
 
-	// as requester: their promise to this node
-	supEpoch uint64
-	supUntil kv.Instant // end of their promise on this node's clock, margin taken off
-	had      bool       // supUntil was in the future when it was last looked at
+	// as requester: their promises to this node
+	life     uint64    // their newest incarnation that promised anything: the upper half of its epochs
+	promises []promise // by their loop, as many as that life runs
 }
 
-// Support keeps the promises between this node and all others.
+// promise is that of one loop of another node.
+type promise struct {
+	epoch uint64
+	until kv.Instant // its end on this node's clock, margin taken off
+	had   bool       // until was in the future when it was last looked at
+}
+
+// Support keeps the promises between one loop of this node and all others. The one who asks is a node, the
+// one who promises is a loop: loop 0 asks for the whole node, every loop of the other node answers for
+// itself, and every loop of this one hears all answers (docs/adr/0008).
 //
 // Invariant: a promise given under (X, epoch) ends at `until` or when X comes back under a
 // newer incarnation, and its epoch is never used again.
 type Support struct {
 	params      Params
 	incarnation uint64
-	epochs      uint64  // epochs begun in this incarnation
-	pairs       []*pair // sorted by node
+	loop, loops int
+	epochs      uint64     // epochs begun in this incarnation
+	pairs       []*pair    // sorted by node
+	next        kv.Instant // nothing lapses before it
 	onEnd       func(p *pair)
-	onChange    func(node kv.NodeID)
+	onChange    func(p *pair, loop int) // of a loop of theirs, or allLoops
 }
+
+// allLoops is for what concerns all loops of another node.
+const allLoops = -1
 
 func (s *Support) pair(n kv.NodeID) *pair {
 	for _, p := range s.pairs {
@@ -74,14 +92,29 @@ func (s *Support) add(n kv.NodeID) *pair {
 // lapse ends every promise whose time is over. It runs at the start of every input, before
 // anything else is looked at, so a pause needs no rule of its own (L4).
 func (s *Support) lapse(now kv.Instant) {
+	if now < s.next {
+		return
+	}
+	s.next = forever
 	for _, p := range s.pairs {
-		if p.active && now >= p.until {
+		switch {
+		case !p.active:
+		case now >= p.until:
 			p.active = false
 			s.onEnd(p)
+		default:
+			s.next = min(s.next, p.until)
 		}
-		if has := now < p.supUntil; has != p.had { // L28
-			p.had = has
-			s.onChange(p.node)
+		for loop := range p.promises {
+			q := &p.promises[loop]
+			switch {
+			case !q.had:
+			case now >= q.until: // L28
+				q.had = false
+				s.onChange(p, loop)
+			default:
+				s.next = min(s.next, q.until)
+			}
 		}
 	}
 }
@@ -104,27 +137,51 @@ func (s *Support) heartbeat(now kv.Instant, n kv.NodeID, h Heartbeat) (Heartbeat
 		p.active, p.epoch = true, s.incarnation<<32|s.epochs
 	}
 	p.until = now.Add(s.params.SupportDuration)
-	return HeartbeatAck{Incarnation: h.Incarnation, Epoch: p.epoch, Sent: h.Sent}, true
+	s.next = min(s.next, p.until)
+	return HeartbeatAck{Incarnation: h.Incarnation, Epoch: p.epoch, Sent: h.Sent, Loop: s.loop, Loops: s.loops}, true
 }
 
-// ack is a promise of node n. It counts from the time at which it was asked for (L2).
+// ack is a promise of a loop of node n. It counts from the time at which it was asked for (L2).
 func (s *Support) ack(now kv.Instant, n kv.NodeID, a HeartbeatAck) {
 	p := s.add(n)
-	if a.Incarnation != s.incarnation || a.Epoch < p.supEpoch {
+	q := s.promise(p, &a)
+	if q == nil || a.Epoch < q.epoch {
 		return
 	}
-	if a.Epoch > p.supEpoch {
-		p.supEpoch, p.supUntil = a.Epoch, 0
+	if a.Epoch > q.epoch {
+		q.epoch, q.until = a.Epoch, 0
 		if !invariant.Mutated(invariant.NoWakeOnEpoch) { // L27
-			s.onChange(n)
+			s.onChange(p, a.Loop)
 		}
 	}
 	from := a.Sent
 	if invariant.Mutated(invariant.FromReceive) {
 		from = now
 	}
-	p.supUntil = max(p.supUntil, from.Add(s.params.SupportDuration-s.params.Margin()))
-	p.had = now < p.supUntil
+	q.until = max(q.until, from.Add(s.params.SupportDuration-s.params.Margin()))
+	q.had = now < q.until
+	s.next = min(s.next, q.until)
+}
+
+// promise is where the answer of a loop is noted, nil if it is of an earlier life. A newer life begins
+// with nothing: it may run another number of loops, and no promise outlives its promiser in
+// anything but the refusal to vote after a restart (L6).
+func (s *Support) promise(p *pair, a *HeartbeatAck) *promise {
+	const lifeShift = 32 // an epoch is incarnation << 32 | counter
+	if a.Incarnation != s.incarnation || a.Loop < 0 || a.Loop >= a.Loops {
+		return nil
+	}
+	switch life := a.Epoch >> lifeShift; {
+	case life > p.life:
+		had := slices.ContainsFunc(p.promises, func(q promise) bool { return q.had })
+		p.life, p.promises = life, make([]promise, a.Loops)
+		if had { // L28
+			s.onChange(p, allLoops)
+		}
+	case life < p.life, a.Loops != len(p.promises):
+		return nil
+	}
+	return &p.promises[a.Loop]
 }
 
 // runs reports whether this node's promise to n under the epoch still runs.
@@ -133,11 +190,17 @@ func (s *Support) runs(n kv.NodeID, epoch uint64) bool {
 	return p != nil && p.active && p.epoch == epoch
 }
 
-// supported reports whether node n supports this one now, and under which epoch.
-func (s *Support) supported(now kv.Instant, n kv.NodeID) (epoch uint64, until kv.Instant, ok bool) {
+// supported reports whether the loop of node n that owns its replica of a partition supports
+// this node now, and under which epoch.
+func (s *Support) supported(now kv.Instant, n kv.NodeID, g kv.PartitionID) (epoch uint64, until kv.Instant, ok bool) {
 	p := s.pair(n)
-	if p == nil {
+	if p == nil || len(p.promises) == 0 {
 		return 0, 0, false
 	}
-	return p.supEpoch, p.supUntil, now < p.supUntil
+	loop := g.Loop(len(p.promises))
+	if invariant.Mutated(invariant.AckOfOtherLoop) {
+		loop = 0
+	}
+	q := &p.promises[loop]
+	return q.epoch, q.until, now < q.until
 }

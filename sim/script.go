@@ -157,7 +157,7 @@ func playJointUnion() *Violation {
 	}
 	promise := func(sent ns, nodes ...kv.NodeID) {
 		for _, n := range nodes {
-			h.set.HeartbeatAck(n, replication.HeartbeatAck{Incarnation: 1, Epoch: 1<<32 | 1, Sent: kv.Instant(sent)})
+			h.set.HeartbeatAck(n, replication.HeartbeatAck{Incarnation: 1, Epoch: 1<<32 | 1, Sent: kv.Instant(sent), Loops: 1})
 		}
 	}
 	h.at(1 * ms)
