@@ -26,15 +26,10 @@ type driver struct {
 	finishing      map[kv.KeyspaceID]kv.Instant // when its keyspaceReady or forgetKeyspace was proposed
 }
 
-// nodeState is one node by its last report.
+// nodeState is one node by the last reports of its loops (reported.go).
 type nodeState struct {
-	heard    kv.Instant // on the listened clock; 0 = not yet, which counts from the start
-	leads    map[kv.PartitionID]struct{}
-	replicas int
-	bytes    int64
-	damaged  []ReplicaRef
-	draining bool
-	full     bool // its disk
+	leads map[kv.PartitionID]struct{}
+	loops []loopState // one at least
 }
 
 // partitionState is one partition by what was reported and ordered.
@@ -127,7 +122,7 @@ func (m *Machine) nodeState(n kv.NodeID) *nodeState {
 	ns := m.lead.driver.nodes[n]
 	if ns == nil {
 		// A node that just joined, or a leader that just began, has not been silent yet.
-		ns = &nodeState{heard: m.lead.driver.listened, leads: map[kv.PartitionID]struct{}{}}
+		ns = &nodeState{leads: map[kv.PartitionID]struct{}{}, loops: newLoops(1, m.lead.driver.listened)}
 		m.lead.driver.nodes[n] = ns
 	}
 	return ns
@@ -149,7 +144,7 @@ func (m *Machine) liveness(n kv.NodeID) kv.Liveness {
 }
 
 func (m *Machine) silence(n kv.NodeID) time.Duration {
-	return time.Duration(m.lead.driver.listened - m.nodeState(n).heard)
+	return time.Duration(m.lead.driver.listened - m.nodeState(n).heard())
 }
 
 // candidates are the nodes that may take the replicas of a new keyspace, with their loads,
@@ -167,8 +162,8 @@ func (m *Machine) candidates() (all []placement.Candidate, live int) {
 			live++
 		}
 		all = append(all, placement.Candidate{
-			Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes,
-			Reluctant: !isLive || ns.draining || ns.full,
+			Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes(),
+			Reluctant: !isLive || ns.draining() || ns.full(),
 		})
 		return true
 	})

@@ -20,8 +20,9 @@ type Sink interface {
 
 // Draw asks the oracle for Count timestamps, 1 to DrawCountMax.
 type Draw struct {
-	Seq   uint64 // the asking node's own number
+	Seq   uint64 // the asking loop's own number
 	Count uint32
+	Loop  int // of the asking node, echoed
 }
 
 // Grant answers the Draw of the same Seq with the consecutive timestamps First..First+Count-1.
@@ -30,6 +31,7 @@ type Grant struct {
 	Seq   uint64
 	First kv.Timestamp
 	Count uint32
+	Loop  int
 }
 
 // Order is something that the core wants of a node, idempotent, and repeated until it is done.
@@ -47,6 +49,23 @@ type Order struct {
 	ChangeReplicas *ReplicaChange
 	// MoveLeader goes to a partition's leader.
 	MoveLeader *LeaderMove
+}
+
+// Partition is the partition that the order is about.
+func (o *Order) Partition() kv.PartitionID {
+	switch {
+	case o.Create != nil:
+		return o.Create.Partition
+	case o.Join != nil:
+		return o.Join.Descriptor.Partition
+	case o.Drop != nil:
+		return o.Drop.Partition
+	case o.ChangeReplicas != nil:
+		return o.ChangeReplicas.Partition
+	case o.MoveLeader != nil:
+		return o.MoveLeader.Partition
+	}
+	return 0
 }
 
 // JoinOrder makes one empty replica of the partition.
@@ -90,10 +109,11 @@ type OrderDone struct {
 	Err       string
 }
 
-// Report is what a node tells the leader of the core, every 500 ms or so, and at once when
-// it became the leader of a partition.
+// Report is what one loop of a node tells the leader of the core of its own replicas, every 500 ms
+// or so, and at once when it became the leader of a partition.
 type Report struct {
-	// Complete says that Leaders and Held name everything the node leads and holds. Otherwise they
+	Loop, Loops int // of the node; 0 of 0 is 0 of 1
+	// Complete says that Leaders and Held name everything the loop leads and holds. Otherwise they
 	// are only what is new. A complete one every few seconds is enough.
 	Complete bool
 	Leaders  []LeaderReport
@@ -104,6 +124,9 @@ type Report struct {
 	Draining bool // the node is about to stop
 	DiskFull bool // the disk of its log is full: it cannot lead
 }
+
+// covers reports whether a complete report speaks of a partition.
+func (r *Report) covers(p kv.PartitionID) bool { return p.Loop(r.Loops) == r.Loop }
 
 // ReplicaRef names one replica on the reporting node.
 type ReplicaRef struct {

@@ -151,7 +151,7 @@ func (m *Machine) Draw(from kv.NodeID, d Draw) {
 	o := m.lead.oracle
 	if len(o.waiting) == 0 {
 		if first, ok := o.draw(d.Count); ok {
-			m.sink.Grant(from, Grant{Seq: d.Seq, First: first, Count: d.Count})
+			m.sink.Grant(from, Grant{Seq: d.Seq, First: first, Count: d.Count, Loop: d.Loop})
 			return
 		}
 	}
@@ -181,7 +181,7 @@ func (m *Machine) boundApplied() {
 			return
 		}
 		o.waiting = o.waiting[1:]
-		m.sink.Grant(w.from, Grant{Seq: w.draw.Seq, First: first, Count: w.draw.Count})
+		m.sink.Grant(w.from, Grant{Seq: w.draw.Seq, First: first, Count: w.draw.Count, Loop: w.draw.Loop})
 	}
 	o.waiting = nil
 }

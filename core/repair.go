@@ -176,8 +176,8 @@ func (m *Machine) view() *placement.View {
 	m.state.nodes.Ascend(func(n kv.NodeInfo) bool {
 		ns := m.nodeState(n.ID)
 		v.Nodes = append(v.Nodes, placement.Node{
-			Candidate: placement.Candidate{Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes},
-			Liveness:  m.liveness(n.ID), Draining: ns.draining, Replaced: n.Replaced,
+			Candidate: placement.Candidate{Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes()},
+			Liveness:  m.liveness(n.ID), Draining: ns.draining(), Replaced: n.Replaced,
 		})
 		return true
 	})

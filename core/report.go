@@ -15,11 +15,11 @@ func (m *Machine) Report(from kv.NodeID, r *Report) {
 		return
 	}
 	ns := m.nodeState(from)
-	ns.heard = m.lead.driver.listened
-	ns.replicas, ns.bytes, ns.draining, ns.full = r.Replicas, r.Bytes, r.Draining, r.DiskFull
+	was := ns.damaged()
+	ns.report(m.lead.driver.listened, r)
 	m.reportLeaders(from, ns, r)
 	m.reportHeld(from, r)
-	m.reportDamaged(from, ns, r)
+	m.reportDamaged(was, ns.damaged())
 }
 
 func (m *Machine) reportLeaders(from kv.NodeID, ns *nodeState, r *Report) {
@@ -32,7 +32,7 @@ func (m *Machine) reportLeaders(from kv.NodeID, ns *nodeState, r *Report) {
 		return
 	}
 	for _, p := range sortedKeys(ns.leads) {
-		if _, still := named[p]; !still {
+		if _, still := named[p]; !still && r.covers(p) {
 			m.setLeader(p, m.part(p), 0)
 		}
 	}
@@ -135,7 +135,7 @@ func (m *Machine) dropsSeen(from kv.NodeID, r *Report) {
 			return true
 		}
 		m.state.partitionsOf(k.Keyspace, func(d *kv.Descriptor) bool {
-			if rep, ok := d.ReplicaOn(from); ok {
+			if rep, ok := d.ReplicaOn(from); ok && r.covers(d.Partition) {
 				if _, still := held[ReplicaRef{d.Partition, rep.ID}]; !still {
 					m.markGone(m.part(d.Partition), rep.ID)
 				}
@@ -146,15 +146,11 @@ func (m *Machine) dropsSeen(from kv.NodeID, r *Report) {
 	})
 }
 
-func (m *Machine) reportDamaged(from kv.NodeID, ns *nodeState, r *Report) {
-	if len(r.Damaged) == 0 && len(ns.damaged) == 0 {
-		return
-	}
+func (m *Machine) reportDamaged(was, now []ReplicaRef) {
 	var touched []kv.PartitionID
-	for _, x := range slices.Concat(ns.damaged, r.Damaged) {
+	for _, x := range slices.Concat(was, now) {
 		touched = append(touched, x.Partition)
 	}
-	ns.damaged = slices.Clone(r.Damaged)
 	m.refreshDamaged(touched)
 }
 
@@ -168,7 +164,7 @@ func (m *Machine) refreshDamaged(touched []kv.PartitionID) {
 		var damaged []kv.ReplicaID
 		for _, r := range d.Replicas {
 			ns := m.lead.driver.nodes[r.Node]
-			if ns != nil && slices.Contains(ns.damaged, ReplicaRef{p, r.ID}) {
+			if ns != nil && slices.Contains(ns.damaged(), ReplicaRef{p, r.ID}) {
 				damaged = append(damaged, r.ID)
 			}
 		}

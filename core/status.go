@@ -89,15 +89,15 @@ func (m *Machine) status() *kv.Status {
 
 func (m *Machine) nodeStatus(s *kv.Status, n kv.NodeInfo, sick *complaints) {
 	ns := m.nodeState(n.ID)
-	r := kv.NodeReport{Info: n, Liveness: m.liveness(n.ID), LastHeard: m.silence(n.ID), Leaders: len(ns.leads), Replicas: ns.replicas, Bytes: ns.bytes}
+	r := kv.NodeReport{Info: n, Liveness: m.liveness(n.ID), LastHeard: m.silence(n.ID), Leaders: len(ns.leads), Replicas: ns.replicas(), Bytes: ns.bytes()}
 	s.Nodes = append(s.Nodes, r)
 	switch {
 	case n.Replaced:
 	case r.Liveness != kv.NodeLive:
 		sick.say("nodes", fmt.Sprintf("node %d at %s is %v: silent for %v", n.ID, n.Address, r.Liveness, r.LastHeard.Round(100*time.Millisecond)))
-	case ns.full:
+	case ns.full():
 		sick.say("nodes", fmt.Sprintf("the disk of node %d at %s is full: free some space there", n.ID, n.Address))
-	case ns.draining:
+	case ns.draining():
 		sick.say("nodes", fmt.Sprintf("node %d at %s is draining; partitions that it leads still: %d", n.ID, n.Address, len(ns.leads)))
 	}
 }
