@@ -24,6 +24,7 @@ type Engine struct {
 	unflushedBytes int // of batches, since the last flush
 	flushes        int // since the last compaction
 
+	spans     *spans        // nil until the first claim
 	receivers atomic.Uint64 // numbers the staged files
 	planted   int           // indexes written by the planted bug ApplyWithoutIndex
 }

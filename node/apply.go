@@ -21,6 +21,7 @@ const (
 	applyCreate            // a new replica's first state, flushed
 	applyInstall           // a snapshot takes the place of what is there
 	applyDestroy           // the replica's data and state go
+	applyClaim             // a new replica's keys, before anything of it is made
 )
 
 // Apply is work against the engine. While it is under way the replica's machine belongs to
@@ -33,12 +34,21 @@ type Apply struct {
 	writes  [][]core.Write      // of the system partition, by entry
 	done    replication.Responses
 
-	state    *mvcc.ReplicaState // create, install: the state to begin with
+	state    *mvcc.ReplicaState // claim, create, install: the state to begin with
+	holder   kv.PartitionID     // claim: the partition that has some of the keys, 0 = none
 	snapshot *Snapshot          // install
 	keys     systemKeys         // of the system partition, after its install
 	digests  []*DigestTask      // found among the entries
 	summary  applied            // of the applied state, after the run
 	reached  reached
+}
+
+// Partition is the partition that the work is for.
+func (a *Apply) Partition() kv.PartitionID {
+	if a.rep != nil {
+		return a.rep.group.Partition()
+	}
+	return a.state.Descriptor.Partition
 }
 
 // reached is how far the state machine came.
@@ -101,6 +111,13 @@ func (r *runner) commit() error {
 
 func (r *runner) run(a *Apply) error {
 	switch a.kind {
+	case applyClaim:
+		if err := r.commit(); err != nil { // what is made or deleted by now counts
+			return err
+		}
+		var err error
+		a.holder, err = r.engine.ClaimSpan(a.state.Descriptor.Partition, a.state.Descriptor.Span)
+		return err
 	case applyCreate:
 		r.flush = true
 		return r.open().SetReplicaState(a.state.Descriptor.Partition, a.state)
@@ -122,6 +139,7 @@ func (r *runner) run(a *Apply) error {
 				return err
 			}
 		}
+		r.engine.ReleaseSpan(p)
 		return r.open().DeleteReplica(p, a.state.Descriptor.Span)
 	}
 	return r.entries(a)
@@ -260,6 +278,8 @@ func (n *Node) Applied(now kv.Instant, applies []*Apply) {
 	n.at(now)
 	for _, a := range applies {
 		switch a.kind {
+		case applyClaim:
+			n.claimed(a)
 		case applyCreate:
 			n.created(a)
 		case applyInstall:

@@ -12,17 +12,22 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// loadSystem takes over the store's system keys: the core's state, and tombstones.
+// loadSystem takes over the store's system keys: the core's state, and this loop's tombstones.
 func (n *Node) loadSystem(b Boot) error {
 	if b.System == nil {
 		return nil
 	}
 	b.System(func(key string, value []byte) bool {
 		if p, ok := strings.CutPrefix(key, tombstonePrefix); ok && len(p) == 8 && len(value) == 8 {
-			n.system.tombstones[kv.PartitionID(binary.BigEndian.Uint64([]byte(p)))] = kv.ReplicaID(binary.BigEndian.Uint64(value))
+			if id := kv.PartitionID(binary.BigEndian.Uint64([]byte(p))); n.mine(id) {
+				n.system.tombstones[id] = kv.ReplicaID(binary.BigEndian.Uint64(value))
+			}
 		}
 		return true
 	})
+	if !n.mine(kv.SystemPartition) {
+		return nil
+	}
 	return n.core.Load(func(yield func(string, []byte) bool) {
 		b.System(func(key string, value []byte) bool {
 			k, ok := strings.CutPrefix(key, corePrefix)
@@ -31,8 +36,8 @@ func (n *Node) loadSystem(b Boot) error {
 	})
 }
 
-// boot reconciles what the log and the engine say of each replica (rules 50, 52-56), and opens
-// those that kept what they acknowledged.
+// boot reconciles what the log and the engine say of each replica of this loop (rules 50, 52-56), and
+// opens those that kept what they acknowledged. Whose loop had them in the life before does not matter.
 func (n *Node) boot(b Boot) error {
 	if b.Log == nil {
 		b.Log = &wal.Recovered{}
@@ -40,12 +45,18 @@ func (n *Node) boot(b Boot) error {
 	known := map[kv.PartitionID]bool{}
 	for i := range b.Replicas {
 		s := &b.Replicas[i]
+		if !n.mine(s.Descriptor.Partition) {
+			continue
+		}
 		known[s.Descriptor.Partition] = true
 		if err := n.bootReplica(b.Log, s); err != nil {
 			return err
 		}
 	}
 	for _, g := range b.Log.Groups {
+		if !n.mine(g.Group) {
+			continue
+		}
 		if t := g.View.Tombstone(); t != 0 {
 			n.system.tombstones[g.Group] = max(n.system.tombstones[g.Group], t)
 		}

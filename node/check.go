@@ -18,6 +18,9 @@ type DigestTask struct {
 	err    error
 }
 
+// Partition is the partition that is summed up.
+func (t *DigestTask) Partition() kv.PartitionID { return t.digest.Partition }
+
 // Run is called once, off the loop; it reads the whole partition.
 func (t *DigestTask) Run() {
 	defer t.reader.Close()
@@ -70,7 +73,7 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 	}
 	n.system.checks.next++
 	c := &check{
-		id: n.id.Incarnation<<32 | n.system.checks.next, request: id, rep: r, term: r.term,
+		id: n.id.Incarnation<<32 | n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop), request: id, rep: r, term: r.term,
 		desc: r.group.Descriptor(), begun: n.now, until: n.now + checkTimeout,
 	}
 	n.system.checks.open = append(n.system.checks.open, c)
@@ -92,7 +95,7 @@ func (n *Node) DigestDone(now kv.Instant, t *DigestTask) {
 }
 
 func (n *Node) digest(from kv.NodeID, d *Digest) {
-	i := slices.IndexFunc(n.system.checks.open, func(c *check) bool { return c.id == d.Check })
+	i := slices.IndexFunc(n.system.checks.open, func(c *check) bool { return c.id == d.Check && c.desc.Partition == d.Partition })
 	if i < 0 {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/kvd-db/kvd/replication"
 )
 
-// draws merges the timestamps that the partitions of this node wait for.
+// draws merges the timestamps that the partitions of this loop wait for.
 //
 // Invariants: a draw is served by a grant that was requested after the draw was asked for
 // (B1); draws are served in the order in which they were asked for, so that the commands of
@@ -17,7 +17,7 @@ import (
 type draws struct {
 	waiting []draw  // not in a request yet
 	asked   []asked // requests under way, oldest first
-	seq     uint64
+	seq     uint64  // begins with the incarnation; a grant also names the loop
 	idleAt  kv.Instant // when the node last asked, or heard of, anything
 }
 
@@ -38,7 +38,7 @@ const (
 	drawRequestsMax = 8                                  // under way at once
 	drawTimeout     = kv.Instant(150 * time.Millisecond) // then everything is asked for again
 	drawCountMax    = 1 << 16                            // timestamps in one request
-	drawIdle        = kv.Instant(time.Second)            // a node that asked for nothing asks for one, to know the time
+	drawIdle        = kv.Instant(time.Second)            // a loop 0 that asked for nothing asks for one, to know the time
 	rideSurplus     = 64                                 // of the planted bug DrawRide
 )
 
@@ -92,7 +92,7 @@ func (d *draws) ask(n *Node) {
 		if invariant.Mutated(invariant.DrawRide) {
 			count += rideSurplus
 		}
-		n.send(to, Message{Draw: &core.Draw{Seq: d.seq, Count: count}})
+		n.send(to, Message{Draw: &core.Draw{Seq: d.seq, Count: count, Loop: n.id.Loop}})
 	}
 }
 
@@ -100,6 +100,9 @@ func (d *draws) ask(n *Node) {
 func (d *draws) granted(n *Node, from kv.NodeID, g *core.Grant) {
 	if n.system.outsider.leader == from {
 		n.system.outsider.heard = n.now
+	}
+	if g.Loop != n.id.Loop {
+		return // an earlier life had more loops
 	}
 	for i := range d.asked {
 		if d.asked[i].seq == g.Seq {
@@ -154,7 +157,7 @@ func (d *draws) again() {
 func (d *draws) oracleChanged(*Node) { d.again() }
 
 func (d *draws) tick(n *Node) {
-	if len(d.asked)+len(d.waiting) == 0 && (n.now-d.idleAt > drawIdle || n.system.heard == 0) {
+	if n.id.Loop == 0 && len(d.asked)+len(d.waiting) == 0 && (n.now-d.idleAt > drawIdle || n.system.heard == 0) {
 		d.waiting = append(d.waiting, draw{})
 	}
 	if len(d.asked) > 0 && n.now-d.asked[0].at > drawTimeout {

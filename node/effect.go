@@ -33,14 +33,17 @@ type Effects struct {
 	Snapshots []SendSnapshot
 	// Discards are received snapshots that are done with: their Sinks can be closed.
 	Discards []*Snapshot
-	// ReleaseLog is a segment number: all log segments below it can go. 0 = nothing new.
+	// ReleaseLog is a segment number: this loop needs no log segment below it. 0 = nothing new. LowWater
+	// says what can go.
 	ReleaseLog uint64
 	// FlushEngine asks for the engine's memtable to be flushed in the background, since it holds back the log.
 	FlushEngine bool
 	// Faulty are replicas that were found damaged while running (rule 56): for the log and the operator.
 	Faulty []string
-	// Nodes is set when the registry changed: the world connects to these.
+	// Nodes is set when the registry changed: the world connects to these. Loop 0 only.
 	Nodes []kv.NodeInfo
+	// Core is set when the core's leader changed: the other loops are told. Loop 0 of several only.
+	Core *CoreLeader
 }
 
 // Send is a message to a node, which may be the sender itself.

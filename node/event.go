@@ -14,8 +14,10 @@ import (
 // RequestID is given by the world to each request that it hands in; answers carry it.
 type RequestID = partition.RequestID
 
-// Identity is what the store of a node says about itself.
+// Identity is what the store of a node says about itself, and which of the node's loops this
+// Node is: each owns the replicas of the partitions whose PartitionID.Loop it is.
 type Identity struct {
+	Loop, Loops int // 0 of 0 is 0 of 1
 	Cluster     uint64
 	Node        kv.NodeID
 	Incarnation uint64 // bumped and synced at every start, before New
@@ -65,6 +67,16 @@ type Config struct {
 //	SnapshotSent(now, partition, replica, ok)
 //	DigestDone(now, *DigestTask)
 //	Collected(now, *CollectTask)
-//	Flushed(now, []Flushed)            what an engine flush made durable
+//	Flushed(now, []Flushed)            what an engine flush made durable, of all loops' replicas
 //	DiskSlow(now, slow)                an fsync hangs (L9)
 //	Flush(now) *Effects
+//
+// Of a node with several loops:
+//
+//	LoopStalled(now, stalled)          to loop 0: another loop does not turn (L9)
+//	CoreLeader(now, CoreLeader)        to the others: what loop 0's Effects.Core said
+//	Hear(now, timestamp)               the newest that another loop has heard of
+//	LogGrew(now, segment)              the newest segment of the log, when there is a new one
+//
+// The world hands a message to the loop that Message.Loop names, an admin request to that of
+// AdminLoop, a client's request to that of its partition; PeerLost, DiskSlow, DiskFull and Drain concern all loops.

@@ -20,7 +20,7 @@ type keeper struct {
 	at       kv.Instant // next look at the log
 	retainAt kv.Instant // next look at old versions
 	released uint64     // segments below it were released
-	newest   uint64     // segment of the newest log write
+	newest   uint64     // segment of the log, as far as it is known here
 	appended int64      // bytes handed to the log since the last flush request
 	flushing bool       // a flush was asked for and not heard of
 	bytes    int64      // of all replicas, as last summed up
@@ -67,7 +67,7 @@ func (n *Node) forget(flushed []Flushed) {
 	}
 }
 
-// oldest is the lowest segment that any group needs.
+// oldest is the lowest segment that any group of this loop needs.
 func (n *Node) oldest() uint64 {
 	oldest := uint64(wal.SegmentNone)
 	for _, g := range n.set.Groups() {
@@ -110,7 +110,7 @@ func (n *Node) keepTick() {
 		return
 	}
 	n.keep.at = n.now + keepInterval
-	if n.keep.appended > n.cfg.LogKeepBytes {
+	if n.keep.appended > n.cfg.LogKeepBytes/int64(n.id.Loops) { // together the loops keep to it
 		n.flushEngine()
 	}
 	n.release()
@@ -125,13 +125,13 @@ func (n *Node) flushEngine() {
 	}
 }
 
-// release lets the segments go that no group needs, and writes the few records forward that
+// release lets the segments go that no group of this loop needs, and writes the few records forward that
 // hold one back (rule S5).
 func (n *Node) release() {
 	const checkpointsMax = 64 // in one look
 	oldest := n.oldest()
-	if oldest == wal.SegmentNone {
-		return
+	if oldest == wal.SegmentNone { // nothing is needed: what is on its way to the log comes into the newest segment, or a later one
+		oldest = n.keep.newest
 	}
 	if oldest > n.keep.released {
 		n.keep.released = oldest

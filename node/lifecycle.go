@@ -36,8 +36,8 @@ type lives struct {
 	buried []kv.PartitionID // the same, and the flush was asked for
 }
 
-// creation is a replica that the core ordered and that is on its way to the disk: first the
-// log, then the engine, flushed; only then it is opened and the order is answered.
+// creation is a replica that the core ordered and that is on its way to the disk: first its keys are
+// claimed, then the log, then the engine, flushed; only then it is opened and the order is answered.
 type creation struct {
 	desc    *kv.Descriptor
 	replica kv.ReplicaID
@@ -56,6 +56,31 @@ func (n *Node) found(founders []kv.NodeInfo) {
 	if _, ok := d.ReplicaOn(n.id.Node); ok {
 		n.create(&creation{desc: d})
 	}
+}
+
+// claim asks the applier, which sees the replicas of all loops, for the keys of a new replica: one is
+// never made over another one's keys. Nothing is on the disk before they are free.
+func (n *Node) claim(c *creation) {
+	n.system.creating[c.desc.Partition] = c
+	n.out.Applies = append(n.out.Applies, &Apply{kind: applyClaim, state: c.state()})
+}
+
+// claimed goes on with the creation, or says who has the keys: the order comes again.
+func (n *Node) claimed(a *Apply) {
+	p := a.state.Descriptor.Partition
+	c := n.system.creating[p]
+	if c == nil {
+		return
+	}
+	if a.holder == 0 {
+		n.create(c)
+		return
+	}
+	delete(n.system.creating, p)
+	n.send(c.from, Message{OrderDone: &core.OrderDone{
+		Partition: p, Replica: c.replica,
+		Err: kv.Errorf(kv.Exists, "node %d still has a replica of partition %d, which holds some of the same keys", n.id.Node, a.holder).Message,
+	}})
 }
 
 func (n *Node) create(c *creation) {

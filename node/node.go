@@ -9,7 +9,7 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// Node is one server. It belongs to one goroutine.
+// Node is one loop of a server, of which many have one only. It belongs to one goroutine.
 type Node struct {
 	cfg      Config
 	id       Identity
@@ -37,7 +37,8 @@ type system struct {
 	faulty     []string
 	lives
 	draining bool
-	full     bool // the disk of the log
+	full     bool       // the disk of the log
+	coreTold CoreLeader // to the other loops
 }
 
 // New starts a node from what its disk holds. The incarnation in id must be durable.
@@ -46,7 +47,8 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, id: id, now: now, replicas: map[kv.PartitionID]*replica{}, out: &Effects{}}
-	n.rng = rand.New(rand.NewPCG(cfg.Seed, id.Incarnation<<16|uint64(id.Node)))
+	n.id.Loops = max(id.Loops, 1)
+	n.rng = rand.New(rand.NewPCG(cfg.Seed, uint64(id.Loop)<<56|id.Incarnation<<16|uint64(id.Node)))
 	n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
@@ -55,7 +57,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	n.reads.parked = map[uint64]*indexRead{}
 	n.set = replication.NewSet(now, replication.Options{
 		Self: id.Node, Incarnation: id.Incarnation, Fresh: id.Fresh, Params: cfg.Replication,
-		Cache: wal.NewCache(cfg.EntryCacheBytes), Logger: raftLogger{},
+		Loop: id.Loop, Loops: id.Loops, Cache: wal.NewCache(cfg.EntryCacheBytes), Logger: raftLogger{},
 	}, env{n})
 	n.core = core.New(cfg.Core, coreSink{n})
 	if err := n.loadSystem(boot); err != nil {
@@ -70,7 +72,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	if err := n.boot(boot); err != nil {
 		return nil, err
 	}
-	if !n.has(kv.SystemPartition) {
+	if n.mine(kv.SystemPartition) && !n.has(kv.SystemPartition) {
 		n.found(id.Founders) // also when the first attempt was cut short by a crash
 	}
 	return n, nil
@@ -125,6 +127,7 @@ func (n *Node) Flush(now kv.Instant) *Effects {
 	n.set.Drain()
 	n.draws.ask(n)
 	n.announce()
+	n.tellCore()
 	out := n.out
 	n.out = &Effects{}
 	return out

@@ -11,7 +11,7 @@ import (
 
 // A node that holds no replica of the system partition (the sixth and later ones, or one
 // whose replica is damaged) knows the core's leader by hearsay: it asks around until
-// somebody grants, or says who leads.
+// somebody grants, or says who leads. Only loop 0 asks; the others hear it from there (CoreLeader).
 
 // CoreHint tells who leads the core, as far as the sender knows; 0 = it does not.
 type CoreHint struct{ Leader kv.NodeID }
@@ -21,7 +21,8 @@ type Registry struct{ Nodes []kv.NodeInfo }
 
 // outsider is what such a node knows of the core.
 type outsider struct {
-	leader kv.NodeID // asked next; may be a guess
+	leader kv.NodeID // asked next; may be a guess; in loops other than 0 what loop 0 said
+	term   kv.Term   // of the core, as loop 0 said
 	heard  kv.Instant
 	nodes  []kv.NodeInfo // sorted by id
 }
@@ -34,7 +35,7 @@ func (n *Node) inCore() bool { return n.replicas[kv.SystemPartition] != nil }
 // outsiderTick tries the next node when nothing was heard of the core for a while.
 func (n *Node) outsiderTick() {
 	o := &n.system.outsider
-	if n.inCore() || o.leader != 0 && n.now-o.heard < coreSilence {
+	if n.inCore() || n.id.Loop != 0 || o.leader != 0 && n.now-o.heard < coreSilence {
 		return
 	}
 	nodes := o.nodes
@@ -103,7 +104,7 @@ func (n *Node) registry(from kv.NodeID, r *Registry) {
 // tellRegistry sends the registry to a node that reports to hold no sound replica of the core.
 func (n *Node) tellRegistry(to kv.NodeID, r *core.Report) {
 	system := func(x core.ReplicaRef) bool { return x.Partition == kv.SystemPartition }
-	if to == n.id.Node || !r.Complete || slices.ContainsFunc(r.Held, system) && !slices.ContainsFunc(r.Damaged, system) {
+	if to == n.id.Node || r.Loop != 0 || !r.Complete || slices.ContainsFunc(r.Held, system) && !slices.ContainsFunc(r.Damaged, system) {
 		return
 	}
 	n.send(to, Message{Registry: &Registry{Nodes: n.core.Nodes()}})

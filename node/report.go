@@ -51,17 +51,17 @@ func (n *Node) report() {
 	}
 }
 
-// coreTerm is the term of the core, 0 on a node that holds no replica of it.
+// coreTerm is the term of the core, 0 if it is not known here.
 func (n *Node) coreTerm() kv.Term {
 	if g := n.set.Group(kv.SystemPartition); g != nil {
 		return g.Term()
 	}
-	return 0
+	return n.system.outsider.term
 }
 
 func (n *Node) sendReport(to kv.NodeID, complete bool) {
 	p := &n.system.report
-	rep := &core.Report{Complete: complete, Draining: n.system.draining, DiskFull: n.system.full, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
+	rep := &core.Report{Loop: n.id.Loop, Loops: n.id.Loops, Complete: complete, Draining: n.system.draining, DiskFull: n.system.full, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
 	for _, s := range n.system.damaged {
 		rep.Damaged = append(rep.Damaged, core.ReplicaRef{Partition: s.Descriptor.Partition, Replica: s.Replica})
 	}
@@ -151,12 +151,7 @@ func (n *Node) orderCreate(from kv.NodeID, d *kv.Descriptor, learner kv.ReplicaI
 	if rep.ID <= n.system.tombstones[p] || n.system.creating[p] != nil || n.system.resetting[p] != nil || n.damagedReplica(p) != nil {
 		return
 	}
-	for _, g := range n.set.Groups() { // a replica is never made over another one's keys
-		if g.Partition() != kv.SystemPartition && p != kv.SystemPartition && g.Descriptor().Span.Overlaps(d.Span) {
-			return
-		}
-	}
-	n.create(&creation{desc: d, from: from, learner: learner != 0})
+	n.claim(&creation{desc: d, replica: rep.ID, from: from, learner: learner != 0})
 }
 
 func (n *Node) orderDrop(from kv.NodeID, o *core.DropOrder) {

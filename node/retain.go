@@ -24,6 +24,9 @@ type CollectTask struct {
 	err       error
 }
 
+// Partition is the partition that is collected.
+func (t *CollectTask) Partition() kv.PartitionID { return t.partition }
+
 // Run does one step, off the loop.
 func (t *CollectTask) Run(e *mvcc.Engine) { t.result, t.err = e.CollectGarbage(t.args) }
 

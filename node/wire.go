@@ -49,11 +49,11 @@ func AppendMessage(b []byte, m *Message) []byte {
 	case m.Heartbeat != nil:
 		return words(append(b, wireHeartbeat), m.Heartbeat.Incarnation, uint64(m.Heartbeat.Sent))
 	case m.Ack != nil:
-		return words(append(b, wireAck), m.Ack.Incarnation, m.Ack.Epoch, uint64(m.Ack.Sent))
+		return words(append(b, wireAck), m.Ack.Incarnation, m.Ack.Epoch, uint64(m.Ack.Sent), uint64(m.Ack.Loop), uint64(m.Ack.Loops))
 	case m.Draw != nil:
-		return words(append(b, wireDraw), m.Draw.Seq, uint64(m.Draw.Count))
+		return words(append(b, wireDraw), m.Draw.Seq, uint64(m.Draw.Count), uint64(m.Draw.Loop))
 	case m.Grant != nil:
-		return words(append(b, wireGrant), m.Grant.Seq, uint64(m.Grant.First), uint64(m.Grant.Count))
+		return words(append(b, wireGrant), m.Grant.Seq, uint64(m.Grant.First), uint64(m.Grant.Count), uint64(m.Grant.Loop))
 	case m.Report != nil:
 		return appendReport(append(b, wireReport), m.Report)
 	case m.Order != nil:
@@ -101,7 +101,7 @@ func appendFrame(b []byte, f *replication.Frame) []byte {
 }
 
 func appendReport(b []byte, r *core.Report) []byte {
-	b = words(append(b, flag(r.Complete)|flag(r.Draining)<<1|flag(r.DiskFull)<<2), uint64(r.Bytes), uint64(r.Replicas))
+	b = words(append(b, flag(r.Complete)|flag(r.Draining)<<1|flag(r.DiskFull)<<2), uint64(r.Loop), uint64(r.Loops), uint64(r.Bytes), uint64(r.Replicas))
 	b = appendRefs(appendRefs(b, r.Held), r.Damaged)
 	b = words(b, uint64(len(r.Leaders)))
 	for _, l := range r.Leaders {
@@ -151,10 +151,11 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Heartbeat = &replication.Heartbeat{Incarnation: word(d), Sent: kv.Instant(word(d))}
 	case wireAck:
 		m.Ack = &replication.HeartbeatAck{Incarnation: word(d), Epoch: word(d), Sent: kv.Instant(word(d))}
+		m.Ack.Loop, m.Ack.Loops = loopOf(d)
 	case wireDraw:
-		m.Draw = &core.Draw{Seq: word(d), Count: uint32(d.Uvarint(1<<32 - 1))}
+		m.Draw = &core.Draw{Seq: word(d), Count: uint32(d.Uvarint(1<<32 - 1)), Loop: loop(d)}
 	case wireGrant:
-		m.Grant = &core.Grant{Seq: word(d), First: kv.Timestamp(word(d)), Count: uint32(d.Uvarint(1<<32 - 1))}
+		m.Grant = &core.Grant{Seq: word(d), First: kv.Timestamp(word(d)), Count: uint32(d.Uvarint(1<<32 - 1)), Loop: loop(d)}
 	case wireReport:
 		m.Report = decodeReport(d)
 	case wireOrder:
@@ -178,6 +179,17 @@ func DecodeMessage(b []byte) (Message, error) {
 }
 
 func word(d *kv.Decoder) uint64 { return d.Uvarint(wordMax) }
+
+func loop(d *kv.Decoder) int { return int(d.Uvarint(kv.LoopsMax - 1)) }
+
+// loopOf is one of so many.
+func loopOf(d *kv.Decoder) (l, loops int) {
+	l, loops = loop(d), int(d.Uvarint(kv.LoopsMax))
+	if l >= loops {
+		d.Fail("loop %d of %d is none", l, loops)
+	}
+	return l, loops
+}
 
 func decodeFrame(b []byte) (Message, error) {
 	var ws [3]uint64
@@ -211,7 +223,9 @@ func fromPeers(t raftpb.MessageType) bool {
 
 func decodeReport(d *kv.Decoder) *core.Report {
 	flags := d.Byte()
-	r := &core.Report{Complete: flags&1 != 0, Draining: flags&2 != 0, DiskFull: flags&4 != 0, Bytes: int64(word(d)), Replicas: int(d.Uvarint(reportEntriesMax))}
+	r := &core.Report{Complete: flags&1 != 0, Draining: flags&2 != 0, DiskFull: flags&4 != 0}
+	r.Loop, r.Loops = loopOf(d)
+	r.Bytes, r.Replicas = int64(word(d)), int(d.Uvarint(reportEntriesMax))
 	r.Held, r.Damaged = decodeRefs(d), decodeRefs(d)
 	for range d.Count(reportEntriesMax, 6) {
 		l := core.LeaderReport{

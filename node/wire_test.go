@@ -21,12 +21,12 @@ func samples() []Message {
 	}
 	return []Message{
 		{Heartbeat: &replication.Heartbeat{Incarnation: 3, Sent: 1 << 50}},
-		{Ack: &replication.HeartbeatAck{Incarnation: 3, Epoch: 3<<32 | 1, Sent: 77}},
+		{Ack: &replication.HeartbeatAck{Incarnation: 3, Epoch: 3<<32 | 1, Sent: 77, Loop: 2, Loops: 3}},
 		{Raft: &replication.Frame{Partition: 7, Tag: 9, Commit: 10, Message: app}},
-		{Draw: &core.Draw{Seq: 1, Count: 64}},
-		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64}},
+		{Draw: &core.Draw{Seq: 1, Count: 64, Loop: 63}},
+		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64, Loop: 63}},
 		{Report: &core.Report{
-			Complete: true, Draining: true, DiskFull: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
+			Loop: 1, Loops: 2, Complete: true, Draining: true, DiskFull: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
 			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3}, {Partition: 9, Term: 1}},
 		}},
 		{Order: &core.Order{Create: d}},
@@ -65,6 +65,21 @@ func TestWireRefusesLocalMessages(t *testing.T) {
 	m := Message{Raft: &replication.Frame{Message: &raftpb.Message{Type: raftpb.MsgHup.Enum()}}}
 	if _, err := DecodeMessage(AppendMessage(nil, &m)); kv.KindOf(err) != kv.Corruption {
 		t.Errorf("a MsgHup from another node was taken: %v", err)
+	}
+}
+
+// TestWireRefusesLoopsThatAreNone: what is named by its loop is looked up by it.
+func TestWireRefusesLoopsThatAreNone(t *testing.T) {
+	for what, m := range map[string]Message{
+		"an answer of loop 3 of 3": {Ack: &replication.HeartbeatAck{Loop: 3, Loops: 3}},
+		"an answer of no loop":     {Ack: &replication.HeartbeatAck{}},
+		"a report of loop 1 of 1":  {Report: &core.Report{Loop: 1, Loops: 1}},
+		"a draw of loop 64":        {Draw: &core.Draw{Loop: 64}},
+		"an answer of 65 loops":    {Ack: &replication.HeartbeatAck{Loops: 65}},
+	} {
+		if _, err := DecodeMessage(AppendMessage(nil, &m)); kv.KindOf(err) != kv.Corruption {
+			t.Errorf("%s was taken: %v", what, err)
+		}
 	}
 }
 
