@@ -23,6 +23,7 @@ type flags struct {
 	seed, seeds uint64
 	duration    time.Duration
 	nodes       int
+	loops       int
 	scenario    string
 	workload    string
 	mutant      string
@@ -47,6 +48,7 @@ func Command() *cobra.Command {
 	p.Uint64Var(&f.seeds, "seeds", 1, "how many seeds, one after the other")
 	p.DurationVar(&f.duration, "duration", 0, "simulated time with faults (default: the scenario's)")
 	p.IntVar(&f.nodes, "nodes", 0, "nodes of the cluster (default: the scenario's, mostly 3)")
+	p.IntVar(&f.loops, "loops", 0, "event loops of a process at most; each start draws its own number (default: the scenario's, mostly 1)")
 	p.StringVar(&f.scenario, "scenario", "general", "what goes wrong")
 	p.StringVar(&f.workload, "workload", "", "only this workload (default: the scenario's mix)")
 	p.StringVar(&f.mutant, "mutant", "", "plant this bug (needs a binary built with -tags mutants)")
@@ -77,12 +79,14 @@ func mutantsCommand() *cobra.Command {
 
 // config is what the flags ask for.
 func (f *flags) config() (Config, error) {
-	c := Config{Scenario: Find(f.scenario), Duration: f.duration, Nodes: f.nodes, Workload: f.workload}
+	c := Config{Scenario: Find(f.scenario), Duration: f.duration, Nodes: f.nodes, LoopsMax: f.loops, Workload: f.workload}
 	switch {
 	case c.Scenario == nil:
 		return c, kv.Errorf(kv.Invalid, "scenario %q is not known: choose one of %s", f.scenario, strings.Join(Names(), ", "))
 	case f.nodes != 0 && (f.nodes < 1 || f.nodes > nodesMax):
 		return c, kv.LimitError("the number of simulated nodes", nodesMax, int64(f.nodes), "choose 1 to 15")
+	case f.loops < 0 || f.loops > kv.LoopsMax:
+		return c, kv.LimitError("the number of loops", kv.LoopsMax, int64(f.loops), "choose 1 to 64, or 0 for the scenario's")
 	case f.duration < 0:
 		return c, kv.Errorf(kv.Invalid, "the duration is %s: choose one above 0", f.duration)
 	case f.mutant != "" && !invariant.MutantsBuilt:

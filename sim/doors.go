@@ -44,7 +44,7 @@ func (d *doors) tell(id node.RequestID, a answer) {
 		return
 	}
 	delete(d.open, id)
-	a.heard = d.p.node.Heard()
+	a.heard = d.p.heard()
 	kind := uint64(0)
 	if a.err != nil {
 		kind = uint64(a.err.Kind)
@@ -82,7 +82,7 @@ type copyOf struct {
 	admin  *kv.AdminRequest
 	answer func(answer)
 	told   bool
-	at     *process
+	at     *eventLoop
 	id     node.RequestID
 }
 
@@ -131,16 +131,22 @@ func (c *copyOf) arrive() {
 		}
 		w.after(w.net.delay(), func() { c.tell(a) })
 	})
-	c.at, c.id = p, id
+	l := p.loops[0]
+	if c.req != nil {
+		l = p.at(c.req.Partition)
+	} else if i := node.AdminLoop(c.admin, len(p.loops)); i > 0 {
+		l = p.loops[i]
+	}
+	c.at, c.id = l, id
 	w.trace.note(22, uint64(p.m.id), uint64(id))
 	if w.trace.lines {
 		w.trace.line("node %d request %d %s", p.m.id, id, describeRequest(c.req, c.admin))
 	}
-	p.post(fromAnywhere, func(now kv.Instant) {
+	l.post(fromAnywhere, func(now kv.Instant) {
 		if c.req != nil {
-			p.node.Request(now, id, c.req)
+			l.node.Request(now, id, c.req)
 		} else {
-			p.node.Admin(now, id, c.admin)
+			l.node.Admin(now, id, c.admin)
 		}
 	})
 }
@@ -148,17 +154,17 @@ func (c *copyOf) arrive() {
 // forget is when the client gives up on the copy. Now and then it says so.
 func (c *copyOf) forget() {
 	c.told = true
-	p, id := c.at, c.id
-	if p == nil || p.dead || !c.w.chance(c.w.faults().Clients.Cancel) {
+	l, id := c.at, c.id
+	if l == nil || l.p.dead || !c.w.chance(c.w.faults().Clients.Cancel) {
 		return
 	}
 	c.w.after(c.w.net.delay(), func() {
-		if p.dead {
+		if l.p.dead {
 			return
 		}
-		if tell := p.doors.open[id]; tell != nil {
-			delete(p.doors.open, id)
-			p.post(fromAnywhere, func(now kv.Instant) { p.node.Cancel(now, id) })
+		if tell := l.p.doors.open[id]; tell != nil {
+			delete(l.p.doors.open, id)
+			l.post(fromAnywhere, func(now kv.Instant) { l.node.Cancel(now, id) })
 		}
 	})
 }

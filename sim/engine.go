@@ -42,7 +42,11 @@ func (t *applier) applied(batch []*node.Apply) {
 	}
 	p.w.trace.note(5, uint64(p.m.id), uint64(len(batch)))
 	p.later(p.w.between(us, 100*us), func() {
-		p.post(fromApplier, func(now kv.Instant) { p.node.Applied(now, batch) })
+		for i, part := range byLoop(p, batch, (*node.Apply).Partition) {
+			if l := p.loops[i]; len(part) > 0 {
+				l.post(fromApplier, func(now kv.Instant) { l.node.Applied(now, part) })
+			}
+		}
 		t.busy = false
 		t.pump()
 	})
@@ -90,7 +94,7 @@ func (t *applier) report() {
 		p.w.fatal(p, "reading what is flushed", err)
 		return
 	}
-	p.post(fromApplier, func(now kv.Instant) { p.node.Flushed(now, all) })
+	p.every(fromApplier, func(n *node.Node, now kv.Instant) { n.Flushed(now, all) })
 }
 
 // readers is the process's pool of readers. Each read takes its own time: to begin, to get from the
@@ -113,6 +117,7 @@ func (t readers) run(r *node.Read) {
 				return
 			}
 		}
-		p.post(fromAnywhere, func(now kv.Instant) { p.node.ReadDone(now, []*node.Read{r}) })
+		l := p.at(r.Task.Partition)
+		l.post(fromAnywhere, func(now kv.Instant) { l.node.ReadDone(now, []*node.Read{r}) })
 	})
 }

@@ -1,6 +1,9 @@
 package sim
 
-import "github.com/kvd-db/kvd/kv"
+import (
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
+)
 
 // haunt lets the scenario's faults strike until the end of the phase.
 func (w *World) haunt() {
@@ -11,10 +14,15 @@ func (w *World) haunt() {
 		if p := w.anyMachine(w.rng.IntN(2) == 0).alive(); p != nil {
 			d := w.upTo(ns(f.PauseMax))
 			if w.rng.IntN(2) == 0 {
-				p.loop.freeze = d
+				p.halt.freeze = d
 				return
 			}
 			p.pause(d)
+		}
+	})
+	w.every(f.LoopStall, end, func() {
+		if p := w.anyMachine(w.rng.IntN(2) == 0).alive(); p != nil {
+			p.loops[w.rng.IntN(len(p.loops))].stall(w.upTo(ns(f.PauseMax)))
 		}
 	})
 	w.every(f.Stall, end, func() { w.anyMachine(w.rng.IntN(2) == 0).stall(w.upTo(ns(f.StallMax))) })
@@ -132,10 +140,12 @@ func (w *World) cutSomewhere() {
 	}
 }
 
-// admin gives an administrator's request to a process, as if somebody stood beside it.
+// admin gives an administrator's request to a process, as if somebody stood beside it. What is for
+// every loop is asked of loop 0 alone.
 func (p *process) admin(req *kv.AdminRequest, tell func(answer)) {
 	id := p.doors.admit(tell)
-	p.post(fromAnywhere, func(now kv.Instant) { p.node.Admin(now, id, req) })
+	l := p.loops[max(0, node.AdminLoop(req, len(p.loops)))]
+	l.post(fromAnywhere, func(now kv.Instant) { l.node.Admin(now, id, req) })
 }
 
 func nobody(answer) {}
@@ -204,8 +214,11 @@ func (w *World) calmDown() {
 		m.logFS.SetCapacity(0)
 		m.logFS.FailSync(0)
 		if p := m.process; p != nil && !p.dead {
-			p.loop.paused, p.loop.freeze = min(p.loop.paused, w.now), 0
-			p.wake()
+			p.halt.paused, p.halt.freeze = min(p.halt.paused, w.now), 0
+			for _, l := range p.loops {
+				l.stalled = min(l.stalled, w.now)
+				l.wake()
+			}
 		} else if !m.dead {
 			m.down = w.now
 			m.restartLater(w.upTo(50 * ms))

@@ -89,7 +89,8 @@ func (w *World) caughtUp(id kv.PartitionID, node kv.NodeID) {
 
 // status asks a node for one of its replicas.
 func (p *process) status(id kv.PartitionID, then func(kv.ReplicaStatus)) {
-	p.admin(&kv.AdminRequest{NodeStatus: &kv.NodeQuery{}}, func(a answer) {
+	l := p.at(id)
+	request := p.doors.admit(func(a answer) {
 		if a.admin == nil || a.admin.Node == nil {
 			return
 		}
@@ -101,4 +102,5 @@ func (p *process) status(id kv.PartitionID, then func(kv.ReplicaStatus)) {
 		}
 		then(kv.ReplicaStatus{})
 	})
+	l.post(fromAnywhere, func(now kv.Instant) { l.node.Admin(now, request, &kv.AdminRequest{NodeStatus: &kv.NodeQuery{}}) })
 }

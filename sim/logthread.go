@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
@@ -16,7 +17,9 @@ type logThread struct {
 	began   ns // of the write under way
 	batch   []*replication.Append
 	slow    bool // as the node was told
-	freed   uint64
+	freed   uint64 // segments below it can go, once what is queued is written
+	freeing uint64 // the same, once the batch is written
+	grown   uint64 // the newest segment that the loops were told of
 	written written
 	newest  wal.Position // of the first record of the batch that was written last
 }
@@ -38,9 +41,7 @@ func (t *logThread) pump() {
 	}
 	t.busy, t.began = true, p.w.now
 	t.batch, t.queue = t.queue, nil
-	if t.freed != 0 {
-		t.dropOld()
-	}
+	t.freeing, t.freed = max(t.freeing, t.freed), 0
 	p.w.after(p.m.disk.writeTime(syncs(t.batch)), func() {
 		if !p.dead { // the device works on while the process stands still
 			t.finish()
@@ -84,25 +85,60 @@ func (t *logThread) finish() {
 	p.w.trace.note(4, uint64(p.m.id), uint64(len(batch)))
 	p.later(0, func() {
 		t.busy, t.batch = false, nil
-		p.post(fromLog, func(now kv.Instant) { p.node.Stored(now, batch, pos) })
+		t.stored(batch, pos)
+		if t.freeing != 0 {
+			t.dropOld(t.freeing)
+			t.freeing = 0
+		}
 		t.pump()
 	})
 }
 
-// release lets old segments go before the next write.
-func (t *logThread) release(segment uint64) {
-	t.freed = max(t.freed, segment)
-	if !t.busy {
-		t.dropOld()
+// stored tells each loop of its own writes.
+func (t *logThread) stored(batch []*replication.Append, pos [][]wal.Position) {
+	type write struct {
+		append *replication.Append
+		pos    []wal.Position
 	}
+	writes := make([]write, len(batch))
+	for i, a := range batch {
+		writes[i] = write{a, pos[i]}
+	}
+	for i, part := range byLoop(t.p, writes, func(x write) kv.PartitionID { return x.append.Partition() }) {
+		if len(part) == 0 {
+			continue
+		}
+		l, as, ps := t.p.loops[i], make([]*replication.Append, len(part)), make([][]wal.Position, len(part))
+		for j, x := range part {
+			as[j], ps[j] = x.append, x.pos
+		}
+		l.post(fromLog, func(now kv.Instant) { l.node.Stored(now, as, ps) })
+	}
+	t.grew(t.log.Stats().Segment)
 }
 
-func (t *logThread) dropOld() {
-	if err := t.log.ReleaseBefore(t.freed); err != nil && kv.KindOf(err) != kv.DiskFull {
-		t.p.w.fatal(t.p, "releasing the log", err)
+// grew tells all loops that the log has a new segment.
+func (t *logThread) grew(segment uint64) {
+	if len(t.p.loops) == 1 || segment <= t.grown {
 		return
 	}
-	t.freed = 0
+	t.grown = segment
+	t.p.every(fromLog, func(n *node.Node, now kv.Instant) { n.LogGrew(now, segment) })
+}
+
+// release lets old segments go, after what is queued: that may be why they can.
+func (t *logThread) release(segment uint64) {
+	if !t.busy && len(t.queue) == 0 {
+		t.dropOld(segment)
+		return
+	}
+	t.freed = max(t.freed, segment)
+}
+
+func (t *logThread) dropOld(segment uint64) {
+	if err := t.log.ReleaseBefore(segment); err != nil && kv.KindOf(err) != kv.DiskFull {
+		t.p.w.fatal(t.p, "releasing the log", err)
+	}
 }
 
 // watch tells the node when a write hangs, and when it hangs no more (L9).
@@ -113,7 +149,7 @@ func (t *logThread) watch() {
 	}
 	t.slow = hangs
 	t.p.w.trace.line("node %d: disk slow %v", t.p.m.id, hangs)
-	t.p.post(fromTimer, func(now kv.Instant) { t.p.node.DiskSlow(now, hangs) })
+	t.p.every(fromTimer, func(n *node.Node, now kv.Instant) { n.DiskSlow(now, hangs) })
 }
 
 // hangAfter is how long a write may take before the disk counts as hanging (L9).

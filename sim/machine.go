@@ -61,19 +61,33 @@ func (m *machine) start() {
 		w.unstartable(p, err)
 		return
 	}
-	id := node.Identity{Cluster: 1, Node: m.id, Incarnation: m.incarnation, Fresh: fresh, Info: m.info()}
+	id := node.Identity{Cluster: 1, Node: m.id, Incarnation: m.incarnation, Fresh: fresh, Info: m.info(), Loops: w.loops()}
 	for _, o := range w.machines {
 		id.Peers = append(id.Peers, o.info())
 	}
 	id.Founders = core.ChooseCore(id.Peers)
-	p.node, err = node.New(m.clock.now(), w.nodeConfig(p), id, boot)
-	if err != nil {
-		w.fatal(p, "starting the node", err)
-		return
+	p.low = node.NewLowWater(id.Loops)
+	for id.Loop = range id.Loops {
+		l := &eventLoop{p: p, index: id.Loop, turned: w.now, inbox: make([][]input, p.from(kv.NodeID(len(w.machines)), 1)+1)}
+		if l.node, err = node.New(m.clock.now(), w.nodeConfig(p), id, boot); err != nil {
+			w.fatal(p, "starting the node", err)
+			return
+		}
+		p.loops = append(p.loops, l)
 	}
-	p.inbox = make([][]input, p.from(kv.NodeID(len(w.machines)), 1)+1)
-	w.after(m.clock.span(w.upTo(tickInterval)), p.tick)
-	p.post(fromTimer, func(now kv.Instant) { p.node.Tick(now, m.clock.wallMillis()) })
+	for _, l := range p.loops {
+		w.after(m.clock.span(w.upTo(tickInterval)), l.tick)
+		l.post(fromTimer, l.tickNow)
+	}
+	p.log.grew(p.log.log.Stats().Segment)
+}
+
+// loops is how many a process that starts now has.
+func (w *World) loops() int {
+	if w.cfg.LoopsMax <= 1 {
+		return 1
+	}
+	return 1 + w.rng.IntN(w.cfg.LoopsMax)
 }
 
 // open opens the stores and reads what they hold.

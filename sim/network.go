@@ -141,7 +141,7 @@ func (n *network) peerLost(at, lost kv.NodeID) {
 		return
 	}
 	n.w.after(n.delay(), func() {
-		p.post(p.from(lost, 1), func(now kv.Instant) { p.node.PeerLost(now, lost) })
+		p.every(p.from(lost, 1), func(n *node.Node, now kv.Instant) { n.PeerLost(now, lost) })
 	})
 }
 

@@ -16,6 +16,7 @@ type Config struct {
 	Scenario *Scenario
 	Duration time.Duration // of the faults; 0: the scenario's
 	Nodes    int           // 0: the scenario's
+	LoopsMax int           // of a process; 0: the scenario's
 	Workload string        // only this one; "": the scenario's mix
 	Trace    io.Writer     // nil: none
 	story    func(line string) bool
@@ -40,6 +41,9 @@ func Run(c Config) (*Result, error) {
 	cfg := *c.Scenario
 	if c.Nodes != 0 {
 		cfg.Nodes = c.Nodes
+	}
+	if c.LoopsMax != 0 {
+		cfg.LoopsMax = c.LoopsMax
 	}
 	if c.Workload != "" {
 		if workloads[c.Workload] == nil {

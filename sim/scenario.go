@@ -37,6 +37,7 @@ type Shape struct {
 	HashPartitions    int // of a second keyspace, 0 = none
 	ClockPPM          int64
 	QuorumReads       bool
+	LoopsMax          int // of a process: each start draws its own number; 0 = always one
 	Params            func(*replication.Params) // nil: the defaults
 	Node              func(*node.Config)
 	Duration          time.Duration // of the faults, unless the caller says otherwise
@@ -56,6 +57,7 @@ type ProcessFaults struct {
 	CrashAll time.Duration // all at once
 	DownMax  time.Duration // until it comes back; most come back much sooner
 	Pause    time.Duration // half of them hit a leader
+	LoopStall time.Duration // of one loop of a process, while all else goes on
 	PauseMax time.Duration
 	DiskTroubles
 	Flush    time.Duration // of an engine, beside those that the node asks for

@@ -35,7 +35,21 @@ func general() *Scenario {
 	c.Process.CrashAll, c.Process.Transfer, c.Process.WallJump = 25*time.Second, 4*time.Second, 5*time.Second
 	c.Links.Cut, c.Links.Slow = 1200*time.Millisecond, 5*time.Second
 	c.Network.Double = 0.003
+	c.LoopsMax, c.Process.LoopStall = 3, 6*time.Second
 	c.Duration = 60 * time.Second
+	return c
+}
+
+// loops is machines that come back with another number of loops each time, and loops that stand still alone.
+func loops() *Scenario {
+	c := base("loops", "processes with one to three event loops, another number at each start, and loops that stand still alone")
+	c.LoopsMax, c.Partitions, c.HashPartitions = 3, 3, 3
+	c.Load.Clients = 18
+	c.Load.Mix = append(c.Load.Mix, Share{"hash", 2})
+	c.Process.LoopStall, c.Process.Crash, c.Process.CrashAll, c.Process.Transfer = 1200*time.Millisecond, 1500*time.Millisecond, 12*time.Second, 3*time.Second
+	c.Links.Cut = 2 * time.Second
+	c.Node = smallLog
+	c.Duration = 40 * time.Second
 	return c
 }
 
@@ -88,7 +102,7 @@ func trapped(name, about string, t Trap) *Scenario {
 // scenarios builds all scenarios anew.
 func scenarios() []*Scenario {
 	return []*Scenario{
-		general(), moving(), unordered(), hot(), quorum(), storage(), rolling(), transactions(),
+		general(), loops(), moving(), unordered(), hot(), quorum(), storage(), rolling(), transactions(),
 		trapped("iso", "the lease rests on one follower, which crashes and is back at once", Trap{"iso", 2 * time.Second}),
 		xfer(), drifty(), paused(), slowapply(), slowread(), joint(), spiky(),
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),

@@ -115,7 +115,8 @@ func (x *transfer) arrive(chunk []byte) {
 	x.sink = nil // now the node's, until it is discarded
 	to, from := x.to, x.from.m.id
 	to.snapshots.sinks = append(to.snapshots.sinks, s)
-	to.post(fromBulk, func(now kv.Instant) { to.node.SnapshotReceived(now, from, s) })
+	l := to.at(s.Partition)
+	l.post(fromBulk, func(now kv.Instant) { l.node.SnapshotReceived(now, from, s) })
 	x.end(true)
 }
 
@@ -137,7 +138,8 @@ func (x *transfer) end(ok bool) {
 	}
 	p := x.from
 	p.w.after(p.w.net.delay(), func() {
-		p.post(fromBulk, func(now kv.Instant) { p.node.SnapshotSent(now, x.args.Partition, x.replica, ok) })
+		l := p.at(x.args.Partition)
+		l.post(fromBulk, func(now kv.Instant) { l.node.SnapshotSent(now, x.args.Partition, x.replica, ok) })
 	})
 }
 

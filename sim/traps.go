@@ -137,7 +137,7 @@ func trapSticky(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
 		if p == nil {
 			return
 		}
-		term, _, _ := p.node.Lease(id)
+		term, _, _ := p.lease(id)
 		from, to := w.traps.replicas[member{id, z}], w.traps.replicas[member{id, y}]
 		p.receive(z, node.AppendMessage(nil, &node.Message{Raft: &replication.Frame{Partition: id, Message: &raftpb.Message{
 			Type: raftpb.MsgPreVoteResp.Enum(), From: new(uint64(from)), To: new(uint64(to)), Term: new(uint64(term + 1)), Reject: new(true),
@@ -190,7 +190,7 @@ func (t *traps) appended(w *World, p *process, a *replication.Append) {
 		if e.Type != uint8(raftpb.EntryConfChangeV2) || w.rng.IntN(2) == 0 {
 			continue
 		}
-		if _, _, leads := p.node.Lease(a.Partition()); leads {
+		if _, _, leads := p.lease(a.Partition()); leads {
 			d := w.upTo(3 * s)
 			w.after(w.upTo(3*ms), func() {
 				for _, m := range w.machines {

@@ -67,14 +67,19 @@ func (w *World) faults() *Scenario {
 
 var calm Scenario
 
-// nodeConfig is the configuration of every node.
-func (w *World) nodeConfig(p *process) node.Config {
+// params are the timing constants of the cluster.
+func (w *World) params() replication.Params {
 	params := replication.DefaultParams()
 	if w.cfg.Params != nil {
 		w.cfg.Params(&params)
 	}
+	return params
+}
+
+// nodeConfig is the configuration of every node.
+func (w *World) nodeConfig(p *process) node.Config {
 	c := node.Config{
-		Replication: params, QuorumReads: w.cfg.QuorumReads, Seed: w.rng.Uint64(),
+		Replication: w.params(), QuorumReads: w.cfg.QuorumReads, Seed: w.rng.Uint64(),
 		LogKeepBytes: 256 << 10, EntryCacheBytes: 64 << 10, ReadEntry: p.log.log.Read,
 	}
 	if w.cfg.Node != nil {
@@ -85,8 +90,9 @@ func (w *World) nodeConfig(p *process) node.Config {
 
 // elected checks rule 74: whoever was elected in this turn, no older leader of the group may
 // still have a lease on its own clock.
-func (w *World) elected(p *process) {
-	for _, e := range p.node.Elections() {
+func (w *World) elected(l *eventLoop) {
+	p := l.p
+	for _, e := range l.node.Elections() {
 		w.hist.counts["election"]++
 		w.trace.note(50, uint64(p.m.id), uint64(e.Partition), uint64(e.Term))
 		w.trace.line("node %d leads p%d in term %d", p.m.id, e.Partition, e.Term)
@@ -95,7 +101,7 @@ func (w *World) elected(p *process) {
 			if o == nil || o == p {
 				continue
 			}
-			term, until, leads := o.node.Lease(e.Partition)
+			term, until, leads := o.lease(e.Partition)
 			if leads && term < e.Term && until > m.clock.now() && !w.cfg.QuorumReads {
 				w.violate("no election under a standing lease", "", "node %d was elected leader of partition %d in term %d while the lease of node %d in term %d has %d us to go",
 					p.m.id, e.Partition, e.Term, m.id, term, ns(until-m.clock.now())/us)
@@ -149,7 +155,7 @@ func (w *World) leader(id kv.PartitionID) (best *process, term kv.Term) {
 		if p == nil {
 			continue
 		}
-		if t, _, leads := p.node.Lease(id); leads && t >= term {
+		if t, _, leads := p.lease(id); leads && t >= term {
 			best, term = p, t
 		}
 	}

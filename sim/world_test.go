@@ -62,8 +62,8 @@ func quietWorld(f NetworkFaults) *World {
 	for i := range 3 {
 		m := newMachine(w, kv.NodeID(i+1))
 		m.process = &process{w: w, m: m}
-		m.process.loop.paused = 1 << 60 // nothing leaves the inbox
-		m.process.inbox = make([][]input, m.process.from(3, 1)+1)
+		m.process.halt.paused = 1 << 60 // nothing leaves the inbox
+		m.process.loops = []*eventLoop{{p: m.process, inbox: make([][]input, m.process.from(3, 1)+1)}}
 		w.machines = append(w.machines, m)
 	}
 	w.net = newNetwork(w, 3, f)
@@ -78,7 +78,7 @@ func orderDone() *node.Message { return &node.Message{Digest: &node.Digest{Parti
 
 func (w *World) arrived(at kv.NodeID, from kv.NodeID, lane int) int {
 	p := w.machine(at).process
-	return len(p.inbox[p.from(from, lane)])
+	return len(p.loops[0].inbox[p.from(from, lane)])
 }
 
 func TestStreamsKeepOrderAndHeartbeatsOvertake(t *testing.T) {
