@@ -197,10 +197,9 @@ func (s *Support) supported(now kv.Instant, n kv.NodeID, g kv.PartitionID) (epoc
 	if p == nil || len(p.promises) == 0 {
 		return 0, 0, false
 	}
-	loop := g.Loop(len(p.promises))
+	q := p.promises[g.Loop(len(p.promises))]
 	if invariant.Mutated(invariant.AckOfOtherLoop) {
-		loop = 0
+		q.until = p.promises[0].until
 	}
-	q := &p.promises[loop]
 	return q.epoch, q.until, now < q.until
 }

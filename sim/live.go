@@ -70,6 +70,18 @@ func liveIdle() *Scenario {
 	return c
 }
 
+// liveLoop: the loop that leads stands still, and its node's loop 0 goes on: the node must cease to
+// renew, so that the followers are free (L9).
+func liveLoop() *Scenario {
+	c := stage("live-loop", "a leader whose loop stands still, in a node whose other loops do not", 1800*time.Millisecond, func(w *World, id kv.PartitionID, x kv.NodeID) {
+		if p := w.machine(x).alive(); p != nil {
+			p.at(id).stall(6 * s)
+		}
+	})
+	c.LoopsMin = 3 // the partition falls to loop 2
+	return c
+}
+
 // caughtUp fails if a node's replica has not applied what its leader has.
 func (w *World) caughtUp(id kv.PartitionID, node kv.NodeID) {
 	p, _ := w.leader(id)

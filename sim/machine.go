@@ -84,10 +84,11 @@ func (m *machine) start() {
 
 // loops is how many a process that starts now has.
 func (w *World) loops() int {
-	if w.cfg.LoopsMax <= 1 {
-		return 1
+	least := max(w.cfg.LoopsMin, 1)
+	if w.cfg.LoopsMax <= least {
+		return least
 	}
-	return 1 + w.rng.IntN(w.cfg.LoopsMax)
+	return least + w.rng.IntN(w.cfg.LoopsMax-least+1)
 }
 
 // open opens the stores and reads what they hold.

@@ -42,6 +42,8 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.NoCheckQuorum, Scenarios: []string{"live-unheard"}, Seeds: 3},
 		{Mutant: invariant.NoWakeOnEpoch, Scenarios: []string{"live-idle"}, Seeds: 3},
 		{Mutant: invariant.NoIncRelease, Scenarios: []string{"live-back"}, Seeds: 5},
+		{Mutant: invariant.AckOfOtherLoop, Scenarios: []string{"looptraps"}, Seeds: 5},
+		{Mutant: invariant.RenewWhileStalled, Scenarios: []string{"live-loop"}, Seeds: 3},
 		{Mutant: invariant.CheckBefore, Scenarios: []string{"paused", "regain", "slowread"}, Seeds: 6, Harmless: "a check of the lease before an applied, monotone state is read is linearizable too (rule L17)"},
 	}
 }
@@ -85,6 +87,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"bitrot"}, Seeds: 20},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
+		{Mutant: invariant.ReleaseByOneLoop, Scenarios: []string{"loops"}, Seeds: 5},
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
 	}
 }

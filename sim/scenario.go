@@ -37,7 +37,8 @@ type Shape struct {
 	HashPartitions    int // of a second keyspace, 0 = none
 	ClockPPM          int64
 	QuorumReads       bool
-	LoopsMax          int // of a process: each start draws its own number; 0 = always one
+	LoopsMin          int // of a process: each start draws its own number, up to LoopsMax; 0 = one
+	LoopsMax          int
 	Params            func(*replication.Params) // nil: the defaults
 	Node              func(*node.Config)
 	Duration          time.Duration // of the faults, unless the caller says otherwise

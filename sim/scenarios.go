@@ -40,6 +40,13 @@ func general() *Scenario {
 	return c
 }
 
+// looptraps is loops that stand still while the lease rests on them.
+func looptraps() *Scenario {
+	c := trapped("looptraps", "one loop of the follower that the lease rests on stands still, its node goes on", Trap{"loop", 3 * time.Second})
+	c.LoopsMin, c.Partitions = 3, 3
+	return c
+}
+
 // loops is machines that come back with another number of loops each time, and loops that stand still alone.
 func loops() *Scenario {
 	c := base("loops", "processes with one to three event loops, another number at each start, and loops that stand still alone")
@@ -108,8 +115,8 @@ func scenarios() []*Scenario {
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(),
-		liveUnheard(), liveBack(), liveDeaf(), liveIdle(),
+		looptraps(), sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(),
+		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
 	}

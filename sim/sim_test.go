@@ -22,6 +22,8 @@ var smoke = []struct {
 	{"window", []uint64{1}, 5 * time.Second, 0},
 	{"hot", []uint64{1}, 5 * time.Second, 0},
 	{"general", []uint64{1}, 4 * time.Second, 5},
+	{"loops", []uint64{1, 2}, 6 * time.Second, 0},
+	{"looptraps", []uint64{1}, 6 * time.Second, 0},
 }
 
 // TestSeedsTwice runs each seed twice: nothing is found, and both runs are the same run.
@@ -52,7 +54,7 @@ func mustRun(t *testing.T, c Config) *Result {
 
 // TestScripts runs what is staged by hand.
 func TestScripts(t *testing.T) {
-	for _, name := range []string{"frame", "jointunion", "live-unheard", "live-back", "live-deaf", "live-idle"} {
+	for _, name := range []string{"frame", "jointunion", "live-unheard", "live-back", "live-deaf", "live-idle", "live-loop"} {
 		if v := mustRun(t, Config{Seed: 1, Scenario: Find(name)}).Violation; v != nil {
 			t.Errorf("%s: %s", name, v)
 		}

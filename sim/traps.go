@@ -41,6 +41,7 @@ type aimed func(w *World, id kv.PartitionID, x, y, z kv.NodeID)
 
 var aimedTraps = map[string]aimed{
 	"iso": trapIso, "mark": trapMark, "slowacks": trapSlowAcks, "drift": trapDrift, "epoch": trapEpoch, "sticky": trapSticky, "regain": trapRegain, "pause": trapPause,
+	"loop": trapLoop,
 }
 
 // setTraps lays the scenario's traps.
@@ -150,6 +151,25 @@ func trapPause(w *World, _ kv.PartitionID, x, _, _ kv.NodeID) {
 	if p := w.machine(x).alive(); p != nil {
 		p.pause(900*ms + w.upTo(900*ms))
 	}
+}
+
+// trapLoop: x's lease rests on y, of which the loop with the replica stands still, alone, until its promise is
+// over; z, whose log is as new, asks it for its vote before x hears of that, since y's answers are late. The group sleeps
+// meanwhile, so that x does not miss y's raft messages, and nothing of x binds y again.
+func trapLoop(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
+	const asleep = 250 * ms // without writes
+	d := 900*ms + w.upTo(300*ms)
+	w.traps.hold = w.now + asleep + d + 20*ms
+	w.after(asleep, func() {
+		p := w.machine(y).alive()
+		if p == nil || p.at(id).index == 0 { // when loop 0 stands still, nothing can be confused
+			return
+		}
+		w.net.cutBoth(x, z, d+s, false)
+		w.net.cut(x, y, d+100*ms, true)
+		w.net.slow(y, x, d+s, 300*ms)
+		p.at(id).stall(d)
+	})
 }
 
 // trapRegain: x is cut off until another one leads, and then leads again, while it has reads under
