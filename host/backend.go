@@ -14,7 +14,7 @@ func (h *Host) Submit(batch []Ask) {
 		h.refuse(batch, func(*kv.Request) *kv.Error { return h.notRunning() })
 		return
 	}
-	r.inbox.submit(batch)
+	r.loops.submit(batch)
 }
 
 // refuse answers those requests that why names a reason for, and returns the others.
@@ -42,7 +42,7 @@ func (h *Host) notRunning() *kv.Error {
 // all the same, unless it has come already.
 func (h *Host) Cancel(handle uint64) {
 	if r := h.running.Load(); r != nil {
-		r.inbox.cancel(handle)
+		r.loops.cancel(handle)
 	}
 }
 
@@ -52,13 +52,13 @@ func (h *Host) Admin(ctx context.Context, req *kv.AdminRequest) (*kv.AdminRespon
 	if r == nil {
 		return nil, h.notRunning()
 	}
-	return r.admin(ctx, req)
+	return r.loops.admin(ctx, req)
 }
 
 // Info is this node's entry of the registry.
 func (h *Host) Info() kv.NodeInfo {
 	if r := h.running.Load(); r != nil {
-		return *r.shared.info.Load()
+		return *r.info.Load()
 	}
 	return kv.NodeInfo{Address: h.address, Locality: h.options.Locality}
 }
@@ -66,7 +66,7 @@ func (h *Host) Info() kv.NodeInfo {
 // Heard is the newest timestamp that this node has heard of.
 func (h *Host) Heard() kv.Timestamp {
 	if r := h.running.Load(); r != nil {
-		return kv.Timestamp(r.shared.heard.Load())
+		return r.loops.heard()
 	}
 	return 0
 }

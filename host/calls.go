@@ -22,7 +22,7 @@ type Ask struct {
 
 // call is one request that is not answered yet. It belongs to the loop, but for answered.
 type call struct {
-	id       uint64 // generation << slotBits | slot
+	id       uint64 // loop << loopShift | generation << slotBits | slot
 	asker    Asker
 	admin    chan adminAnswer // for admin requests, instead of asker; has room for one
 	req      *kv.Request      // nil for admin requests
@@ -46,22 +46,47 @@ func (c *call) answer(resp *kv.Response, err *kv.Error) {
 }
 
 const (
-	slotBits = 20
-	slotMask = 1<<slotBits - 1
+	slotBits  = 20
+	slotMask  = 1<<slotBits - 1
+	loopShift = 58 // above it the id names the loop
 )
 
-// slots gives out the ids of calls and bounds their number. It is guarded by the inbox's lock.
+// budget bounds the calls of all loops of a node.
+type budget struct {
+	open, bytes   atomic.Int64
+	max, bytesMax int64
+}
+
+// take counts one more call, if there is room for it. A request that is larger than everything that may be
+// passes when nothing else waits.
+func (b *budget) take(bytes int64) bool {
+	if b.open.Add(1) > b.max {
+		b.open.Add(-1)
+		return false
+	}
+	if all := b.bytes.Add(bytes); all > b.bytesMax && all > bytes {
+		b.give(bytes)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give(bytes int64) {
+	b.bytes.Add(-bytes)
+	b.open.Add(-1)
+}
+
+// slots gives out the ids of a loop's calls. It is guarded by the inbox's lock.
 type slots struct {
+	budget     *budget
+	loop       uint64 // in its place in an id
 	free       []uint32
 	generation []uint32 // by slot
-	max        int
-	bytes      int64
-	bytesMax   int64
 }
 
 // take reserves an id, if there is room for a request of that size.
 func (s *slots) take(bytes int64) (id uint64, ok bool) {
-	if s.bytes+bytes > s.bytesMax && s.bytes > 0 {
+	if !s.budget.take(bytes) {
 		return 0, false
 	}
 	var slot uint32
@@ -69,23 +94,17 @@ func (s *slots) take(bytes int64) (id uint64, ok bool) {
 	case len(s.free) > 0:
 		slot = s.free[len(s.free)-1]
 		s.free = s.free[:len(s.free)-1]
-	case len(s.generation) < s.max:
+	default: // the budget is not above slotMask
 		slot = uint32(len(s.generation))
 		s.generation = append(s.generation, 0)
-	default:
-		return 0, false
 	}
-	s.bytes += bytes
 	s.generation[slot]++
-	return uint64(s.generation[slot])<<slotBits | uint64(slot), true
+	return s.loop | uint64(s.generation[slot])<<slotBits | uint64(slot), true
 }
-
-// open is how many ids are out.
-func (s *slots) open() int { return len(s.generation) - len(s.free) }
 
 func (s *slots) give(f freed) {
 	s.free = append(s.free, uint32(f.id&slotMask))
-	s.bytes -= f.bytes
+	s.budget.give(f.bytes)
 }
 
 // freed is a call that ended.

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
 )
@@ -28,7 +29,9 @@ type disk struct {
 	log       *wal.Log
 	work      *queue[diskWork]
 	stored    func(stored)
-	report    func(slow bool) // to the node
+	low       *node.LowWater       // what the loops need
+	grew      func(segment uint64) // the log has a new newest segment; nil: nobody asks
+	report    func(slow bool)      // to the node
 	fail      func(error)
 	logger    hclog.Logger
 	probeFile *os.File
@@ -46,12 +49,14 @@ type diskHealth struct {
 	full      atomic.Bool   // a write found no space; until the reserve is back
 	fullAt    atomic.Int64  // UnixNano of the last such write
 	retry     time.Duration // between attempts to make the reserve anew
+	segment   uint64        // the newest that the loops know of; belongs to the writer
 }
 
 // diskWork is one thing to be done, in order; exactly one part is set.
 type diskWork struct {
 	append  *replication.Append
-	release uint64
+	release uint64 // loop needs nothing below it
+	loop    int
 	probe   bool
 }
 
@@ -61,6 +66,9 @@ func startDisk(d *disk, probePath string) error {
 		return kv.Errorf(kv.Internal, "the file %s cannot be opened: %v", probePath, err)
 	}
 	setDefault(&d.health.retry, reserveRetry)
+	if d.low == nil {
+		d.low = node.NewLowWater(1)
+	}
 	d.probeFile, d.work, d.end = f, newQueue[diskWork](), make(chan struct{})
 	d.health.lastSync.Store(time.Now().UnixNano())
 	d.group.Go(d.run)
@@ -103,7 +111,7 @@ func (d *disk) do(work []diskWork) bool {
 			batch, appends = append(batch, w.append.Log), append(appends, w.append)
 			sync = sync || w.append.Sync
 		case w.release != 0:
-			release = max(release, w.release)
+			release = max(release, d.low.Raise(w.loop, w.release))
 		default:
 			probe = true
 		}
@@ -118,11 +126,20 @@ func (d *disk) do(work []diskWork) bool {
 			return true // the node stops while the disk is full
 		}
 		d.stored(stored{appends: appends, positions: positions})
+		d.tellGrowth(newestSegment(positions))
 	}
 	if release != 0 && !d.release(release) {
 		return false
 	}
 	return !probe || sync || d.probe()
+}
+
+// tellGrowth says when the log has got to a new segment.
+func (d *disk) tellGrowth(segment uint64) {
+	if d.grew != nil && segment > d.health.segment {
+		d.health.segment = segment
+		d.grew(segment)
+	}
 }
 
 // write writes the batch, however long the disk is full.

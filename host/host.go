@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/node"
 	"github.com/kvd-db/kvd/proto/peerpb"
 )
 
@@ -139,7 +140,6 @@ func (h *Host) Start(ctx context.Context) error {
 		return err
 	}
 	h.running.Store(r)
-	r.shared.started.Store(true)
 	beside, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	h.group.Go(func() { thrift(beside) })
@@ -235,16 +235,20 @@ func (h *Host) Drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.Timing.Drain)
 	defer cancel()
 	for ctx.Err() == nil {
-		left := make(chan int, 1)
-		r.inbox.do(func(now kv.Instant) { left <- r.loop.node.Drain(now) })
-		select {
-		case n := <-left:
-			if n == 0 {
+		left := make(chan int, len(r.loops))
+		r.loops.every(func(n *node.Node, now kv.Instant) { left <- n.Drain(now) })
+		sum, open := 0, len(r.loops)
+		for open > 0 && ctx.Err() == nil {
+			select {
+			case n := <-left:
+				sum, open = sum+n, open-1
+			case <-r.ended:
 				return
+			case <-ctx.Done():
 			}
-		case <-r.loopEnded:
+		}
+		if open == 0 && sum == 0 {
 			return
-		case <-ctx.Done():
 		}
 		select {
 		case <-time.After(askEvery):

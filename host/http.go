@@ -62,8 +62,10 @@ func (h *Host) alive() error {
 	if r == nil {
 		return nil
 	}
-	if since := time.Since(time.Unix(0, r.shared.turned.Load())); since > loopStuckAfter {
-		return kv.Errorf(kv.Internal, "the event loop has not turned for %s", since.Round(time.Millisecond))
+	for _, l := range r.loops {
+		if since := time.Duration(r.clock.Now() - kv.Instant(l.shared.turned.Load())); since > loopStuckAfter {
+			return kv.Errorf(kv.Internal, "event loop %d has not turned for %s", l.index, since.Round(time.Millisecond))
+		}
 	}
 	return nil
 }

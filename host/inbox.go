@@ -72,8 +72,9 @@ type readDone struct {
 // reading from their streams.
 const inboxMessageBytesMax = 64 << 20
 
-func newInbox(requestsMax int, requestBytesMax int64) *inbox {
-	b := &inbox{wake: make(chan struct{}, 1), slots: slots{max: min(requestsMax, slotMask), bytesMax: requestBytesMax}}
+// newInbox is that of a loop; its calls count in a budget that all loops of the node share.
+func newInbox(loop int, shared *budget) *inbox {
+	b := &inbox{wake: make(chan struct{}, 1), slots: slots{budget: shared, loop: uint64(loop) << loopShift}}
 	b.room.L = &b.mu
 	return b
 }
@@ -178,8 +179,9 @@ func (b *inbox) submit(batch []Ask) {
 }
 
 func (b *inbox) overloaded() *kv.Error {
+	x := b.slots.budget
 	return kv.Errorf(kv.Unavailable, "this node works on %d requests with %d bytes, the limits are %d (requests-max) and %d (request-bytes-max): try again a little later",
-		b.slots.open(), b.slots.bytes, b.slots.max, b.slots.bytesMax)
+		x.open.Load(), x.bytes.Load(), x.max, x.bytesMax)
 }
 
 // admin takes an admin request in.
@@ -223,6 +225,14 @@ func (b *inbox) receive(from kv.NodeID, messages []node.Message, bytes int) bool
 	b.in.received = append(b.in.received, received{from: from, messages: messages})
 	b.unlockAndWake()
 	return true
+}
+
+// handOver takes a message of another loop of the same node. It never waits: loops that wait for
+// each other would wait for ever. What loops say to each other is bounded by what they ask.
+func (b *inbox) handOver(self kv.NodeID, m node.Message) {
+	b.mu.Lock()
+	b.in.received = append(b.in.received, received{from: self, messages: []node.Message{m}})
+	b.unlockAndWake()
 }
 
 func (b *inbox) storedNow(s stored) {

@@ -31,8 +31,12 @@ func asks(n int, a Asker, req *kv.Request) []Ask {
 	return out
 }
 
+func newTestInbox(requestsMax, bytesMax int64) *inbox {
+	return newInbox(0, &budget{max: requestsMax, bytesMax: bytesMax})
+}
+
 func TestInboxRefusesWhatItHasNoRoomFor(t *testing.T) {
-	b := newInbox(10, 1000)
+	b := newTestInbox(10, 1000)
 	var a countingAsker
 	batch := asks(12, &a, get(1, kv.Key("k")))
 	b.submit(batch)
@@ -54,7 +58,7 @@ func TestInboxRefusesWhatItHasNoRoomFor(t *testing.T) {
 }
 
 func TestInboxBoundsBytes(t *testing.T) {
-	b := newInbox(100, 1000)
+	b := newTestInbox(100, 1000)
 	var a countingAsker
 	big := put(1, kv.Key("k"), string(make([]byte, 700)), 0, 0)
 	b.submit(asks(1, &a, big))
@@ -62,7 +66,7 @@ func TestInboxBoundsBytes(t *testing.T) {
 	if a.answers.Load() != 1 {
 		t.Errorf("%d refused, want the second", a.answers.Load())
 	}
-	huge := newInbox(100, 10)
+	huge := newTestInbox(100, 10)
 	huge.submit(asks(1, &a, big))
 	if a.answers.Load() != 1 {
 		t.Error("a request larger than the limit must pass when nothing else waits")
@@ -70,7 +74,7 @@ func TestInboxBoundsBytes(t *testing.T) {
 }
 
 func TestInboxWakesOnce(t *testing.T) {
-	b := newInbox(1000, 1)
+	b := newTestInbox(1000, 1)
 	if !b.rest() {
 		t.Fatal("an empty inbox has work")
 	}
@@ -94,7 +98,7 @@ func TestInboxWakesOnce(t *testing.T) {
 
 // TestInboxLosesNothing runs a loop against many submitters: each request is taken exactly once.
 func TestInboxLosesNothing(t *testing.T) {
-	b := newInbox(1<<16, 1)
+	b := newTestInbox(1<<16, 1)
 	const submitters, each = 4, 2000
 	seen := make(chan int)
 	go func() {
@@ -142,7 +146,7 @@ func TestInboxLosesNothing(t *testing.T) {
 }
 
 func TestInboxHoldsReceiversBack(t *testing.T) {
-	b := newInbox(1, 1)
+	b := newTestInbox(1, 1)
 	b.receive(2, []node.Message{{}}, inboxMessageBytesMax+1)
 	done := make(chan bool)
 	go func() { done <- b.receive(2, []node.Message{{}}, 1) }()

@@ -2,6 +2,7 @@ package host
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/kvd-db/kvd/node"
 )
 
-// loop owns the node. One turn is: take everything that has arrived, read the clock, hand it
+// loop owns one node.Node, which is all of the server or a part of it. One turn is: take everything that has arrived, read the clock, hand it
 // to the node, Flush, and hand the effects to whoever does them. While a turn runs the next
 // one collects, so that batches grow by themselves as the load does.
 type loop struct {
@@ -26,8 +27,13 @@ type loop struct {
 	toSelf  []node.Message // of the last turn, delivered in this one
 	scratch scratch
 	tickAt  kv.Instant
-	shared  *shared
+	shared  shared
 	logger  hclog.Logger
+
+	all     loops // of the node
+	index   int   // in all
+	support kv.Instant
+	stalled bool // another loop, as loop 0 told its node
 }
 
 // world is where the effects go.
@@ -37,7 +43,7 @@ type world struct {
 	readers   *readers
 	peers     *peers
 	snapshots *snapshots
-	registry  func([]kv.NodeInfo)
+	registry  func(info kv.NodeInfo, nodes []kv.NodeInfo)
 }
 
 // scratch are buffers that a turn uses and the next one uses again.
@@ -50,14 +56,12 @@ type scratch struct {
 
 // shared is what the loop publishes to other goroutines after each turn.
 type shared struct {
-	heard   atomic.Uint64
-	info    atomic.Pointer[kv.NodeInfo]
-	turns   atomic.Uint64
-	inputs  atomic.Uint64
-	turned  atomic.Int64 // UnixNano of the end of the last turn
-	open    atomic.Int64 // calls
-	faulty  atomic.Int64
-	started atomic.Bool
+	heard  atomic.Uint64
+	turns  atomic.Uint64
+	inputs atomic.Uint64
+	turned atomic.Int64 // when the last turn ended, by the node's clock
+	open   atomic.Int64 // calls
+	faulty atomic.Int64
 }
 
 // run turns until the inbox is closed.
@@ -89,6 +93,7 @@ func (l *loop) turn(now kv.Instant) {
 	n, in := l.node, &l.in
 	if now >= l.tickAt {
 		l.tickAt = now.Add(tickInterval)
+		l.listen(now)
 		n.Tick(now, time.Now().UnixMilli())
 	}
 	for _, fn := range in.rare {
@@ -107,7 +112,7 @@ func (l *loop) turn(now kv.Instant) {
 	in.reset()
 	l.dispatch(n.Flush(now))
 	l.shared.turns.Add(1)
-	l.shared.turned.Store(time.Now().UnixNano())
+	l.shared.turned.Store(int64(l.clock.Now()))
 	l.shared.open.Store(int64(l.calls.open))
 }
 
@@ -186,7 +191,7 @@ func (l *loop) dispatch(e *node.Effects) {
 			work = append(work, diskWork{append: a})
 		}
 		if e.ReleaseLog != 0 {
-			work = append(work, diskWork{release: e.ReleaseLog})
+			work = append(work, diskWork{release: e.ReleaseLog, loop: l.index})
 		}
 		l.world.disk.work.put(work...)
 		clear(work)
@@ -231,10 +236,10 @@ func (l *loop) dispatchRare(e *node.Effects) {
 		l.logger.Error("a replica is damaged and stopped", "replica", f)
 	}
 	if e.Nodes != nil {
-		info := l.node.Info()
-		l.shared.info.Store(&info)
-		l.world.peers.connect(e.Nodes)
-		l.world.registry(e.Nodes)
+		l.world.registry(l.node.Info(), e.Nodes)
+	}
+	if e.Core != nil {
+		l.tellCore(e.Core)
 	}
 }
 
@@ -253,10 +258,15 @@ func (l *loop) send(e *node.Effects) {
 			}
 		}
 		if s.To == l.self {
-			l.toSelf = append(l.toSelf, s.Message)
+			l.tellLoop(&s.Message)
 			continue
 		}
-		if p := l.world.peers.get(s.To); p != nil && l.world.peers.send(p, &s.Message) {
+		p := l.world.peers.get(s.To)
+		if p == nil {
+			continue
+		}
+		l.world.peers.send(p, &s.Message)
+		if !slices.Contains(touched, p) { // there are few peers
 			touched = append(touched, p)
 		}
 	}

@@ -135,10 +135,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if r == nil {
 		return
 	}
-	total("kvd_loop_turns_total", "Turns of the event loop.", float64(r.shared.turns.Load()))
-	total("kvd_loop_inputs_total", "Requests and batches of messages that the loop has taken in.", float64(r.shared.inputs.Load()))
-	gauge("kvd_requests_open", "Requests without an answer.", float64(r.shared.open.Load()))
-	gauge("kvd_replicas_damaged", "Replicas stopped since damage was found, in this run.", float64(r.shared.faulty.Load()))
+	sum := func(count func(*shared) int64) float64 { return float64(r.loops.sum(count)) }
+	gauge("kvd_loops", "Event loops of the node.", float64(len(r.loops)))
+	total("kvd_loop_turns_total", "Turns of the event loops.", sum(func(s *shared) int64 { return int64(s.turns.Load()) }))
+	total("kvd_loop_inputs_total", "Requests and batches of messages that the loops have taken in.", sum(func(s *shared) int64 { return int64(s.inputs.Load()) }))
+	gauge("kvd_requests_open", "Requests without an answer.", sum(func(s *shared) int64 { return s.open.Load() }))
+	gauge("kvd_replicas_damaged", "Replicas stopped since damage was found, in this run.", sum(func(s *shared) int64 { return s.faulty.Load() }))
 	gauge("kvd_log_queue", "Log writes that wait for the disk.", float64(r.disk.work.len()))
 	gauge("kvd_apply_queue", "Runs of committed entries that wait for the engine.", float64(r.applier.work.len()))
 	for id, p := range r.peers.all() {

@@ -38,6 +38,7 @@ type Options struct {
 	Join     []string // addresses of the nodes of the cluster; empty: only this one
 	Locality string   // "region=x,zone=y"
 	ReadMode ReadMode
+	Loops    int // event loops, each owning a part of the replicas; may be another number at each start
 	Network  Network
 	Limits   Limits
 	Storage  Storage
@@ -87,6 +88,7 @@ type Timing struct {
 
 // Defaults.
 const (
+	LoopsDefault                  = 1
 	RequestsMaxDefault            = 65_536
 	RequestBytesMaxDefault        = 512 << 20
 	SnapshotBytesPerSecondDefault = 64 << 20
@@ -106,6 +108,7 @@ func setDefault[T comparable](field *T, value T) {
 
 func (o *Options) setDefaults() {
 	setDefault(&o.ReadMode, ReadLease)
+	setDefault(&o.Loops, LoopsDefault)
 	setDefault(&o.Limits.RequestsMax, RequestsMaxDefault)
 	setDefault(&o.Limits.RequestBytesMax, RequestBytesMaxDefault)
 	setDefault(&o.Limits.SnapshotBytesPerSecond, SnapshotBytesPerSecondDefault)
@@ -132,6 +135,9 @@ func (o *Options) Validate() error {
 	}
 	if o.ReadMode != "" && o.ReadMode != ReadLease && o.ReadMode != ReadQuorum {
 		return kv.Errorf(kv.Invalid, "read-mode %q: it is lease or quorum", o.ReadMode)
+	}
+	if o.Loops < 0 || o.Loops > kv.LoopsMax {
+		return kv.LimitError("loops", kv.LoopsMax, int64(o.Loops), "choose 1 to 64; more than the machine has cores is of no use")
 	}
 	if o.Timing.Support != 0 {
 		return o.params(o.Timing.Support).Validate()

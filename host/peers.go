@@ -42,7 +42,6 @@ type peer struct {
 	out     *outbox
 	address atomic.Pointer[string]
 	cancel  context.CancelFunc
-	touched bool // has messages of the running turn; belongs to the loop
 	sent    atomic.Int64
 	drops   atomic.Int64
 	up      atomic.Bool
@@ -200,17 +199,11 @@ func (p *peers) greet(l *link, to kv.NodeID) error {
 	return nil
 }
 
-// send queues a message of the running turn. Only the loop calls it, and flush after it.
-func (p *peers) send(x *peer, m *node.Message) (first bool) {
-	x.out.add(m)
-	first = !x.touched
-	x.touched = true
-	return first
-}
+// send queues a message of a loop's running turn; the loop calls flush after it.
+func (p *peers) send(x *peer, m *node.Message) { x.out.add(m) }
 
-// flush ends the turn for a peer that was sent something.
+// flush ends a loop's turn for a peer that was sent something.
 func (p *peers) flush(x *peer) {
-	x.touched = false
 	if x.out.flush() {
 		x.drops.Add(1)
 		p.lost(x.id)

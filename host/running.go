@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
@@ -15,7 +17,7 @@ import (
 
 // running is a started node with everything that works for it.
 type running struct {
-	inbox     *inbox
+	loops     loops
 	engine    *mvcc.Engine
 	disk      *disk
 	applier   *applier
@@ -23,9 +25,9 @@ type running struct {
 	peers     *peers
 	receiver  *receiver
 	snapshots *snapshots
-	shared    *shared
-	loop      *loop
-	loopEnded chan struct{}
+	clock     *Clock
+	info      atomic.Pointer[kv.NodeInfo] // of the registry
+	ended     chan struct{}               // closed when no loop turns any more
 }
 
 // startNode opens what the disk holds and makes the node (rule 52): log, engine, incarnation,
@@ -43,8 +45,8 @@ func (h *Host) startNode() (*running, error) {
 		_ = log.Close()
 		return nil, err
 	}
-	r := &running{engine: engine, inbox: newInbox(h.options.Limits.RequestsMax, h.options.Limits.RequestBytesMax), shared: &shared{}, loopEnded: make(chan struct{})}
-	r.disk = &disk{log: log, stored: r.inbox.storedNow, fail: h.fail, logger: h.options.Log.Named("disk"), metrics: &h.metrics.disk}
+	r := &running{engine: engine, clock: NewClock(), ended: make(chan struct{})}
+	r.disk = &disk{log: log, fail: h.fail, logger: h.options.Log.Named("disk"), metrics: &h.metrics.disk}
 	if err := h.assemble(r, log, recovered); err != nil {
 		_ = engine.Abandon()
 		_ = log.Close()
@@ -87,35 +89,39 @@ func (h *Host) assemble(r *running, log *wal.Log, recovered *wal.Recovered) erro
 		return err
 	}
 	s := h.dir.current()
-	clock := NewClock()
-	n, err := h.newNode(s, clock.Now(), log, recovered, r.engine)
-	if err != nil {
+	self := handshake{Protocol: PeerProtocol, Cluster: s.Cluster, Node: s.Node, Incarnation: s.Incarnation, Support: s.Support, StoreFormat: StoreFormat, Address: h.address}
+	if err := h.makeLoops(r, s, log, recovered); err != nil {
 		return err
 	}
-	self := handshake{Protocol: PeerProtocol, Cluster: s.Cluster, Node: s.Node, Incarnation: s.Incarnation, Support: s.Support, StoreFormat: StoreFormat, Address: h.address}
-	h.connectParts(r, n, self, clock)
+	h.connectParts(r, self)
 	if err := startDisk(r.disk, h.dir.file(probeName)); err != nil {
 		return err
 	}
 	startApplier(r.applier)
 	startReaders(r.readers)
 	startSnapshots(r.snapshots)
-	info := n.Info()
-	r.shared.info.Store(&info)
-	r.shared.turned.Store(time.Now().UnixNano())
+	for _, l := range r.loops {
+		l.shared.turned.Store(int64(r.clock.Now()))
+	}
+	var turning sync.WaitGroup
+	for _, l := range r.loops {
+		turning.Go(l.run)
+	}
 	go func() {
-		defer close(r.loopEnded)
-		r.loop.run()
+		turning.Wait()
+		close(r.ended)
 	}()
 	r.peers.connect(s.Peers)
 	return nil
 }
 
-func (h *Host) newNode(s *Store, now kv.Instant, log *wal.Log, recovered *wal.Recovered, engine *mvcc.Engine) (*node.Node, error) {
-	replicas, err := engine.Replicas()
+// makeLoops makes a node for each loop, each from its part of what the disk holds.
+func (h *Host) makeLoops(r *running, s *Store, log *wal.Log, recovered *wal.Recovered) error {
+	replicas, err := r.engine.Replicas()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	engine := r.engine
 	var scanErr error
 	boot := node.Boot{Log: recovered, Replicas: replicas, System: func(yield func(string, []byte) bool) {
 		scanErr = engine.SystemScan("", func(key string, value []byte) error {
@@ -127,60 +133,92 @@ func (h *Host) newNode(s *Store, now kv.Instant, log *wal.Log, recovered *wal.Re
 	}}
 	id := node.Identity{
 		Cluster: s.Cluster, Node: s.Node, Incarnation: s.Incarnation, Fresh: h.dir.fresh, Founders: s.Founders, Peers: s.Peers,
-		Info: kv.NodeInfo{ID: s.Node, Address: h.address, Locality: h.options.Locality, Nonce: s.Nonce},
+		Info:  kv.NodeInfo{ID: s.Node, Address: h.address, Locality: h.options.Locality, Nonce: s.Nonce},
+		Loops: h.options.Loops,
 	}
 	for _, f := range s.Founders {
 		id.Info.Core = id.Info.Core || f.ID == s.Node && f.Core
 	}
 	coreOptions := h.options.Timing.Core
 	coreOptions.Self = s.Node
-	n, err := node.New(now, node.Config{
-		Replication: *h.options.params(s.Support), QuorumReads: h.options.ReadMode == ReadQuorum, Seed: rand.Uint64(),
-		Partition: h.options.partitionOptions(), Core: coreOptions, LogKeepBytes: h.options.Storage.LogKeepBytes,
-		EntryCacheBytes: h.options.Storage.EntryCacheBytes, ReadEntry: log.Read, DataDir: h.options.Data,
-	}, id, boot)
-	if err == nil && scanErr != nil && !errors.Is(scanErr, errEnough) {
-		err = scanErr
+	limits := &budget{max: int64(h.options.Limits.RequestsMax), bytesMax: h.options.Limits.RequestBytesMax}
+	for id.Loop = range id.Loops {
+		n, err := node.New(r.clock.Now(), node.Config{
+			Replication: *h.options.params(s.Support), QuorumReads: h.options.ReadMode == ReadQuorum, Seed: rand.Uint64(),
+			Partition: h.options.partitionOptions(), Core: coreOptions, LogKeepBytes: h.options.Storage.LogKeepBytes,
+			EntryCacheBytes: h.options.Storage.EntryCacheBytes / int64(id.Loops), ReadEntry: log.Read, DataDir: h.options.Data,
+		}, id, boot)
+		if err == nil && scanErr != nil && !errors.Is(scanErr, errEnough) {
+			err = scanErr
+		}
+		if err != nil {
+			return err
+		}
+		r.loops = append(r.loops, &loop{
+			node: n, self: s.Node, inbox: newInbox(id.Loop, limits), clock: r.clock, logger: h.options.Log,
+			calls: callTable{metrics: &h.metrics.requests}, index: id.Loop, support: kv.Instant(s.Support),
+		})
 	}
-	return n, err
+	info := r.loops[0].node.Info()
+	r.info.Store(&info)
+	return nil
 }
 
 var errEnough = kv.Errorf(kv.Canceled, "enough")
 
-// connectParts ties the parts to the inbox and to each other.
-func (h *Host) connectParts(r *running, n *node.Node, self handshake, clock *Clock) {
-	log, in := h.options.Log, r.inbox
-	r.disk.report = func(slow bool) {
-		full := r.disk.health.full.Load()
-		in.do(func(now kv.Instant) {
-			n.DiskFull(now, full)
-			n.DiskSlow(now, slow)
-		})
-	}
+// connectParts ties the parts to the loops and to each other.
+func (h *Host) connectParts(r *running, self handshake) {
+	log, ls := h.options.Log, r.loops
+	h.connectDisk(r)
 	r.applier = &applier{
-		engine: r.engine, applied: in.appliedNow, fail: h.fail, logger: log.Named("engine"), metrics: &h.metrics.apply,
-		flushed:   func(f []node.Flushed) { in.do(func(now kv.Instant) { n.Flushed(now, f) }) },
-		collected: func(t *node.CollectTask) { in.do(func(now kv.Instant) { n.Collected(now, t) }) },
+		engine: r.engine, applied: ls.applied, fail: h.fail, logger: log.Named("engine"), metrics: &h.metrics.apply,
+		flushed: func(f []node.Flushed) { ls.every(func(n *node.Node, now kv.Instant) { n.Flushed(now, f) }) },
+		collected: func(t *node.CollectTask) {
+			ls.of(t.Partition()).do(func(n *node.Node, now kv.Instant) { n.Collected(now, t) })
+		},
 	}
 	r.readers = &readers{
-		engine: r.engine, now: clock.Now, done: in.readsDone,
-		summed: func(t *node.DigestTask) { in.do(func(now kv.Instant) { n.DigestDone(now, t) }) },
+		engine: r.engine, now: r.clock.Now, done: ls.readsDone,
+		summed: func(t *node.DigestTask) {
+			ls.of(t.Partition()).do(func(n *node.Node, now kv.Instant) { n.DigestDone(now, t) })
+		},
 	}
-	r.peers = newPeers(self, func(id kv.NodeID) { in.do(func(now kv.Instant) { n.PeerLost(now, id) }) }, log.Named("peers"))
-	r.receiver = newReceiver(self, in.receive, r.peers.learn)
+	r.peers = newPeers(self, func(id kv.NodeID) { ls.every(func(n *node.Node, now kv.Instant) { n.PeerLost(now, id) }) }, log.Named("peers"))
+	r.receiver = newReceiver(self, ls.receive, r.peers.learn)
 	r.snapshots = &snapshots{
 		engine: r.engine, self: self, limit: &limiter{perSecond: h.options.Limits.SnapshotBytesPerSecond}, logger: log.Named("snapshots"), metrics: &h.metrics.snapshots,
 		admit: r.receiver.admit, address: r.address, full: func() bool { return r.disk.health.full.Load() },
 		sent: func(s node.SendSnapshot, ok bool) {
-			in.do(func(now kv.Instant) { n.SnapshotSent(now, s.Args.Partition, s.ToReplica, ok) })
+			ls.of(s.Args.Partition).do(func(n *node.Node, now kv.Instant) { n.SnapshotSent(now, s.Args.Partition, s.ToReplica, ok) })
 		},
 		received: func(from kv.NodeID, s *node.Snapshot) {
-			in.do(func(now kv.Instant) { n.SnapshotReceived(now, from, s) })
+			ls.of(s.Partition).do(func(n *node.Node, now kv.Instant) { n.SnapshotReceived(now, from, s) })
 		},
 	}
-	r.loop = &loop{
-		node: n, self: self.Node, inbox: in, clock: clock, shared: r.shared, logger: log, calls: callTable{metrics: &h.metrics.requests},
-		world: world{disk: r.disk, applier: r.applier, readers: r.readers, peers: r.peers, snapshots: r.snapshots, registry: h.remember},
+	for _, l := range ls {
+		l.all = ls
+		l.world = world{disk: r.disk, applier: r.applier, readers: r.readers, peers: r.peers, snapshots: r.snapshots, registry: func(info kv.NodeInfo, nodes []kv.NodeInfo) {
+			r.info.Store(&info)
+			r.peers.connect(nodes)
+			h.remember(nodes)
+		}}
+	}
+}
+
+// connectDisk ties the disk to the loops that share it.
+func (h *Host) connectDisk(r *running) {
+	d, ls := r.disk, r.loops
+	d.stored, d.low = ls.stored, node.NewLowWater(len(ls))
+	d.report = func(slow bool) {
+		full := d.health.full.Load()
+		ls.every(func(n *node.Node, now kv.Instant) {
+			n.DiskFull(now, full)
+			n.DiskSlow(now, slow)
+		})
+	}
+	if len(ls) > 1 {
+		d.grew = func(segment uint64) { ls.every(func(n *node.Node, now kv.Instant) { n.LogGrew(now, segment) }) }
+		d.tellGrowth(d.log.Stats().Segment)
 	}
 }
 
@@ -194,8 +232,10 @@ func (r *running) address(id kv.NodeID) (string, bool) {
 
 // stop ends everything, in an order in which nobody is left waiting.
 func (r *running) stop() error {
-	r.inbox.close()
-	<-r.loopEnded
+	for _, l := range r.loops {
+		l.inbox.close()
+	}
+	<-r.ended
 	r.peers.close()
 	r.snapshots.close()
 	r.readers.close()
@@ -208,32 +248,12 @@ func (r *running) stop() error {
 	return err
 }
 
-// admin asks the node and waits.
-func (r *running) admin(ctx context.Context, req *kv.AdminRequest) (*kv.AdminResponse, error) {
-	answer := make(chan adminAnswer, 1)
-	id, err := r.inbox.admin(req, answer)
-	if err != nil {
-		return nil, err
-	}
-	var a adminAnswer
-	select {
-	case a = <-answer:
-	case <-ctx.Done():
-		r.inbox.cancel(id)
-		a = <-answer // the loop answers what is canceled
-	}
-	if a.err != nil {
-		return nil, a.err
-	}
-	return a.resp, nil
-}
-
 // nodeStatus is what the node knows of itself.
 func (r *running) nodeStatus() (*kv.NodeStatus, error) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	a, err := r.admin(ctx, &kv.AdminRequest{NodeStatus: &kv.NodeQuery{}})
+	a, err := r.loops.admin(ctx, &kv.AdminRequest{NodeStatus: &kv.NodeQuery{}})
 	if err != nil {
 		return nil, err
 	}
