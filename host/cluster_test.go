@@ -21,7 +21,14 @@ type cluster struct {
 	t     *testing.T
 	dir   string
 	hosts []*Host // nil: not running
+	loops []int   // of each at its next start
 	list  []string
+}
+
+// onLoops runs a test on clusters whose nodes have one loop, and on some whose nodes have several.
+func onLoops(t *testing.T, loops []int, test func(*testing.T, *cluster)) {
+	t.Run("one loop", func(t *testing.T) { test(t, newCluster(t, len(loops))) })
+	t.Run(fmt.Sprint("loops ", loops), func(t *testing.T) { test(t, newClusterOf(t, loops...)) })
 }
 
 func testOptions(dir string) Options {
@@ -34,7 +41,13 @@ func testOptions(dir string) Options {
 
 func newCluster(t *testing.T, n int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), hosts: make([]*Host, n)}
+	return newClusterOf(t, make([]int, n)...)
+}
+
+// newClusterOf starts nodes with so many loops.
+func newClusterOf(t *testing.T, loops ...int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), hosts: make([]*Host, len(loops)), loops: loops}
 	for i := range c.hosts {
 		c.open(i, "127.0.0.1:0")
 		c.list = append(c.list, c.hosts[i].Address())
@@ -60,7 +73,7 @@ func newCluster(t *testing.T, n int) *cluster {
 func (c *cluster) open(i int, listen string) {
 	c.t.Helper()
 	o := testOptions(filepath.Join(c.dir, fmt.Sprint(i)))
-	o.Listen = listen
+	o.Listen, o.Loops = listen, c.loops[i]
 	o.Log = o.Log.Named(fmt.Sprint("node", i))
 	h, err := Open(o)
 	if err != nil {
@@ -202,7 +215,10 @@ func (c *cluster) put(p kv.PartitionID, key kv.Key, value string) {
 }
 
 func TestClusterServesAndSurvives(t *testing.T) {
-	c := newCluster(t, 3)
+	onLoops(t, []int{3, 3, 3}, clusterServesAndSurvives)
+}
+
+func clusterServesAndSurvives(t *testing.T, c *cluster) {
 	ks, p := c.firstPartition()
 	key := func(i int) kv.Key { return ks.FullKey(fmt.Appendf(nil, "key%d", i)) }
 	for i := range 50 {
@@ -230,7 +246,10 @@ func TestClusterServesAndSurvives(t *testing.T) {
 
 // TestSnapshotBringsANodeBack lets a node miss more than the log keeps.
 func TestSnapshotBringsANodeBack(t *testing.T) {
-	c := newCluster(t, 3)
+	onLoops(t, []int{3, 1, 2}, snapshotBringsANodeBack)
+}
+
+func snapshotBringsANodeBack(t *testing.T, c *cluster) {
 	ks, p := c.firstPartition()
 	key := func(i int) kv.Key { return ks.FullKey(fmt.Appendf(nil, "key%d", i)) }
 	c.put(p, key(0), "small")
@@ -285,7 +304,10 @@ func snapshotsReceived(t *testing.T, h *Host) (n int) {
 
 // TestDamageInTheMiddleStopsOneReplica flips a byte of what was acknowledged.
 func TestDamageInTheMiddleStopsOneReplica(t *testing.T) {
-	c := newCluster(t, 1)
+	onLoops(t, []int{3}, damageInTheMiddleStopsOneReplica)
+}
+
+func damageInTheMiddleStopsOneReplica(t *testing.T, c *cluster) {
 	ks, p := c.firstPartition()
 	for i := range 20 {
 		c.put(p, ks.FullKey(fmt.Appendf(nil, "key%d", i)), "value")
@@ -331,7 +353,10 @@ func damageLog(t *testing.T, dir, text string) {
 }
 
 func TestLostMajorityIsToldAndNothingHangs(t *testing.T) {
-	c := newCluster(t, 3)
+	onLoops(t, []int{2, 2, 2}, lostMajorityIsToldAndNothingHangs)
+}
+
+func lostMajorityIsToldAndNothingHangs(t *testing.T, c *cluster) {
 	ks, p := c.firstPartition()
 	k := ks.FullKey([]byte("k"))
 	leader, read := 0, (*kv.Response)(nil)
