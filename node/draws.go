@@ -15,9 +15,9 @@ import (
 // (B1); draws are served in the order in which they were asked for, so that the commands of
 // a partition get ascending timestamps in the order of its decisions.
 type draws struct {
-	waiting []draw  // not in a request yet
-	asked   []asked // requests under way, oldest first
-	seq     uint64  // begins with the incarnation; a grant also names the loop
+	waiting []draw     // not in a request yet
+	asked   []asked    // requests under way, oldest first
+	seq     uint64     // begins with the incarnation; a grant also names the loop
 	idleAt  kv.Instant // when the node last asked, or heard of, anything
 }
 

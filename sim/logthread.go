@@ -16,7 +16,7 @@ type logThread struct {
 	busy    bool
 	began   ns // of the write under way
 	batch   []*replication.Append
-	slow    bool // as the node was told
+	slow    bool   // as the node was told
 	freed   uint64 // segments below it can go, once what is queued is written
 	freeing uint64 // the same, once the batch is written
 	grown   uint64 // the newest segment that the loops were told of

@@ -54,12 +54,12 @@ type DiskTroubles struct {
 
 // ProcessFaults strike whole processes. Intervals are means.
 type ProcessFaults struct {
-	Crash    time.Duration // one machine loses what it had not synced
-	CrashAll time.Duration // all at once
-	DownMax  time.Duration // until it comes back; most come back much sooner
-	Pause    time.Duration // half of them hit a leader
+	Crash     time.Duration // one machine loses what it had not synced
+	CrashAll  time.Duration // all at once
+	DownMax   time.Duration // until it comes back; most come back much sooner
+	Pause     time.Duration // half of them hit a leader
 	LoopStall time.Duration // of one loop of a process, while all else goes on
-	PauseMax time.Duration
+	PauseMax  time.Duration
 	DiskTroubles
 	Flush    time.Duration // of an engine, beside those that the node asks for
 	Transfer time.Duration // of a leadership to a random voter

@@ -83,6 +83,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"trace, debug, info":       {args: []string{"--log-level", "loud"}},
 		"it is true or false":      {file: "insecure = \"perhaps\"\n"},
 		"give one with --data":     {},
+		"a number from 1 to 64":    {file: "loops = 0\n"},
 		"lease or quorum":          {args: []string{"--data", "d", "--read-mode", "x"}},
 		"say --insecure":           {args: []string{"--data", "d", "--listen", "0.0.0.0:1"}},
 		"not of the form HOST":     {args: []string{"--data", "d", "--join", "a:1,b"}},
