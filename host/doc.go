@@ -1,5 +1,6 @@
 // Package host is the real world around a node: goroutines, sockets, the disk and the
-// clock. It drives exactly one node.Node and owns everything that the node must not touch.
+// clock. It drives the node's event loops, each with its node.Node (one, unless --loops says more), and
+// owns everything that they must not touch.
 //
 //	clients ──Submit──►┌───────┐ one swap a turn ┌──────────────┐
 //	peers ──receive───►│ inbox │────────────────►│ loop         │ owns node.Node
@@ -18,8 +19,11 @@
 // nodes), http.go (the admin port), host.go (the life of it all).
 //
 // Invariants:
-//   - One goroutine, the loop, calls the node. All else goes through the inbox, which costs
-//     one lock for any number of things and one wake-up for a turn.
+//   - One goroutine, its loop, calls a node.Node. All else goes through the loop's inbox, which costs
+//     one lock for any number of things and one wake-up for a turn. Loops are what is drawn above
+//     once for each; loops.go brings everything to the one whose partition it is about.
+//   - A loop waits for no other: what loops say to each other goes from inbox to inbox. While one stands
+//     still the node does not ask for support (L9).
 //   - The clock is read after the inputs of a turn have been taken, never before (rule 17).
 //   - Log writes keep their order; what was synced is reported in that order; a failed sync
 //     ends the process (rule 57).

@@ -64,7 +64,7 @@ func (n *Node) boot(b Boot) error {
 			n.system.others[g.Group] = g.View
 		}
 		if !known[g.Group] && g.View.ReplicaID() == 0 {
-			n.system.graves = append(n.system.graves, g.Group) // the engine has forgotten it already
+			n.system.graves = append(n.system.graves, grave{g.Group, g.View.Tombstone()}) // the engine has forgotten it already
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-// Package node is one server as a deterministic machine: events in, effects out.
+// Package node is one server, or one event loop of a server, as a deterministic machine: events in, effects out.
 //
 //	 event.go  Tick Request Admin Receive Stored Applied ReadDone …
 //	     │
@@ -16,6 +16,7 @@
 //	│ keep.go       how much log may stand                           │
 //	│ retain.go     how long old versions and outcomes are kept      │
 //	│ boot.go       what a restart finds, and what it may trust      │
+//	│ loops.go      what falls to which loop, and what loops share   │
 //	└────┬───────────────────────────────────────────────────────────┘
 //	     │
 //	 effect.go  Sends Appends Applies Reads Replies Snapshots …
@@ -26,5 +27,7 @@
 //   - The node starts no goroutine, reads no clock, opens nothing, and draws randomness from its
 //     own seeded source only; no map order reaches an effect.
 //   - What a replica decides is bound to the term in which it was decided.
-//   - A replica is created by the core's order and by nothing else.
+//   - A replica is created by the core's order and by nothing else, over keys that it has claimed.
+//   - A loop holds the replicas of the partitions that fall to it, and nothing of another loop's; loop 0 has
+//     the core and asks other nodes for support.
 package node

@@ -51,14 +51,15 @@ func (n *Node) Flushed(now kv.Instant, flushed []Flushed) {
 
 // forget lets the log drop the tombstones that the engine now keeps durably.
 func (n *Node) forget(flushed []Flushed) {
-	for _, p := range n.system.buried {
-		v := n.system.others[p]
-		if slices.ContainsFunc(flushed, func(f Flushed) bool { return f.Partition == p }) {
-			n.system.graves = append(n.system.graves, p) // that was a flush from before the end of the replica
-			continue
-		}
-		if v != nil && v.ReplicaID() == 0 && v.OldestSegment() != wal.SegmentNone && n.replicas[p] == nil && n.system.creating[p] == nil {
-			n.out.Appends = append(n.out.Appends, replication.MarkAppend(p, wal.Mark{Kind: wal.MarkForget}, nil))
+	for _, g := range n.system.buried {
+		v := n.system.others[g.partition]
+		switch {
+		case n.replicas[g.partition] != nil || v == nil || v.ReplicaID() != 0 || v.Tombstone() != g.replica:
+			// A newer replica has come; should it go as well, the grave is its own.
+		case n.system.creating[g.partition] != nil || slices.ContainsFunc(flushed, func(f Flushed) bool { return f.Partition == g.partition }):
+			n.system.graves = append(n.system.graves, g) // or that was a flush from before the end of the replica
+		case v.OldestSegment() != wal.SegmentNone:
+			n.out.Appends = append(n.out.Appends, replication.MarkAppend(g.partition, wal.Mark{Kind: wal.MarkForget}, nil))
 		}
 	}
 	n.system.buried = nil

@@ -32,8 +32,14 @@ type lives struct {
 	// others are groups that the log knows and that do not run. What the log holds of them
 	// must stay as well.
 	others map[kv.PartitionID]*wal.View
-	graves []kv.PartitionID // destroyed; their tombstones stay in the log until the engine has flushed its own
-	buried []kv.PartitionID // the same, and the flush was asked for
+	graves []grave // their tombstones stay in the log until the engine has flushed its own
+	buried []grave // the same, and the flush was asked for
+}
+
+// grave is a replica that was destroyed here.
+type grave struct {
+	partition kv.PartitionID
+	replica   kv.ReplicaID
 }
 
 // creation is a replica that the core ordered and that is on its way to the disk: first its keys are
@@ -226,7 +232,7 @@ func (n *Node) buried(a *replication.Append, pos []wal.Position) {
 }
 
 func (n *Node) destroyed(a *Apply) {
-	n.system.graves = append(n.system.graves, a.state.Descriptor.Partition)
+	n.system.graves = append(n.system.graves, grave{a.state.Descriptor.Partition, a.state.Replica})
 	n.flushEngine()
 	n.send(n.oracle(), Message{OrderDone: &core.OrderDone{Partition: a.state.Descriptor.Partition, Replica: a.state.Replica, Dropped: true}})
 }

@@ -5,7 +5,7 @@
 //	      ┌──────────────────────┬───────────────────────┬─────────────────────┐
 //	   machine 1              machine 2               machine 3             clients
 //	┌───────────────┐      clock, disks, and       ┌───────────────┐     session.Session
-//	│ process       │      one process at a time   │ process       │     each, workloads
+//	│ process, loops│      one process at a time   │ process, loops│     each, workloads
 //	│  inbox ─► node│◄────────── network ─────────►│  inbox ─► node│◄───► requests
 //	│  log, applier │   streams that are slow, cut │  log, applier │
 //	│  reader pool  │   broken, reordered          │  reader pool  │
@@ -27,5 +27,6 @@
 // The world keeps the duties that the node asks of it (package node): what is answered in
 // order, what a crash takes, that nothing of a dead process reaches the next one. Within
 // them it is as unkind as it can: inputs are delivered in any order that the streams allow,
-// every step of a process may be its last, and a clock is only as good as its node's rate.
+// every step of a process may be its last, and a clock is only as good as its node's rate. A process has
+// one to three event loops, as each start draws it, which take their turns, and stand still, by themselves.
 package sim
