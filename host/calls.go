@@ -53,6 +53,7 @@ const (
 
 // budget bounds the calls of all loops of a node.
 type budget struct {
+	loops         int
 	open, bytes   atomic.Int64
 	max, bytesMax int64
 }

@@ -68,8 +68,8 @@ type readDone struct {
 	back bool
 }
 
-// inboxMessageBytesMax is how much of the peers' messages may wait before the receivers stop
-// reading from their streams.
+// inboxMessageBytesMax is how much of the peers' messages may wait, in all loops' inboxes together, before
+// the receivers stop reading from their streams. Each loop has its part.
 const inboxMessageBytesMax = 64 << 20
 
 // newInbox is that of a loop; its calls count in a budget that all loops of the node share.
@@ -212,7 +212,7 @@ func (b *inbox) cancel(id uint64) {
 // sender's stream fills up. False: the node stops.
 func (b *inbox) receive(from kv.NodeID, messages []node.Message, bytes int) bool {
 	b.mu.Lock()
-	for b.in.messageBytes > inboxMessageBytesMax && !b.closed {
+	for b.in.messageBytes > inboxMessageBytesMax/max(b.slots.budget.loops, 1) && !b.closed {
 		b.waiting++
 		b.room.Wait()
 		b.waiting--

@@ -174,3 +174,33 @@ func positionsOf(segments ...uint64) (all [][]wal.Position) {
 	}
 	return all
 }
+
+// TestStandingLoopLosesItsLeaderships: the other loops of its node go on, and still its partitions find new leaders,
+// since the node does not renew (L9).
+func TestStandingLoopLosesItsLeaderships(t *testing.T) {
+	c := newClusterOf(t, 2, 2, 2)
+	ks, p := c.firstPartition()
+	c.put(p, ks.FullKey([]byte("k")), "before")
+	x := eventually(t, "leader", func() (int, error) {
+		for i, h := range c.hosts {
+			if _, err := submit(h, get(p, ks.FullKey([]byte("k")))); err == nil {
+				return i, nil
+			}
+		}
+		return 0, kv.Errorf(kv.Unavailable, "nobody leads")
+	})
+	h := c.hosts[x]
+	l := h.running.Load().loops.of(p)
+	if l.index == 0 {
+		t.Fatal("the partition falls to loop 0: the test tests nothing")
+	}
+	release := make(chan struct{})
+	l.inbox.do(func(kv.Instant) { <-release })
+	c.hosts[x] = nil // it is not asked
+	c.put(p, ks.FullKey([]byte("k")), "after")
+	close(release)
+	c.hosts[x] = h
+	if r := c.do(get(p, ks.FullKey([]byte("k")))); len(r.Rows) != 1 || string(r.Rows[0].Value) != "after" {
+		t.Errorf("got %+v", r)
+	}
+}

@@ -141,7 +141,7 @@ func (h *Host) makeLoops(r *running, s *Store, log *wal.Log, recovered *wal.Reco
 	}
 	coreOptions := h.options.Timing.Core
 	coreOptions.Self = s.Node
-	limits := &budget{max: int64(h.options.Limits.RequestsMax), bytesMax: h.options.Limits.RequestBytesMax}
+	limits := &budget{loops: id.Loops, max: int64(h.options.Limits.RequestsMax), bytesMax: h.options.Limits.RequestBytesMax}
 	for id.Loop = range id.Loops {
 		n, err := node.New(r.clock.Now(), node.Config{
 			Replication: *h.options.params(s.Support), QuorumReads: h.options.ReadMode == ReadQuorum, Seed: rand.Uint64(),
