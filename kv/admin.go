@@ -85,8 +85,8 @@ type PartitionInfo struct {
 	Descriptor *Descriptor
 	Leader     NodeID // 0 = not known
 	Term       Term   // of that leader
-	Keys       int64  // estimate, live keys
-	Bytes      int64  // estimate
+	Keys       int64  // live keys, an estimate: measured by its leader some seconds ago
+	Bytes      int64  // of these keys and their newest values as stored, an estimate likewise
 	Applied    LogIndex
 }
 

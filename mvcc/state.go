@@ -22,7 +22,7 @@ type ReplicaState struct {
 	Counters    Counters
 }
 
-// Counters estimate the size of a partition; their owner keeps them.
+// Counters estimate the size of a partition, as Measure does; their owner keeps them.
 type Counters struct {
 	Keys  int64
 	Bytes int64

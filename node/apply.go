@@ -39,7 +39,7 @@ type Apply struct {
 	snapshot *Snapshot          // install
 	keys     systemKeys         // of the system partition, after its install
 	digests  []*DigestTask      // found among the entries
-	summary  applied            // of the applied state, after the run
+	summary  applied            // of the applied state, after the run; before it only its Counters, newly measured
 	reached  reached
 }
 
@@ -162,6 +162,7 @@ func (r *runner) entries(a *Apply) error {
 			}
 		}
 	}
+	m.SetCounters(a.summary.Counters)
 	if err := m.Finish(r.open()); err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (r *runner) entries(a *Apply) error {
 // summaryOf is what the loop keeps of an applied state. What is flushed is known when the
 // state was just read from the disk.
 func summaryOf(s *mvcc.ReplicaState) applied {
-	return applied{gc: s.GC, horizon: s.Horizon, keys: s.Counters.Keys, bytes: s.Counters.Bytes, flushed: s.Applied}
+	return applied{gc: s.GC, horizon: s.Horizon, Counters: s.Counters, flushed: s.Applied}
 }
 
 // readSystem reads the system partition's keys back, for the state that lives in the loop.
@@ -300,9 +301,10 @@ func (n *Node) applied(a *Apply) {
 		}
 		return
 	}
-	flushed := r.applied.flushed
+	was := r.applied
 	r.applied = a.summary
-	r.applied.flushed = flushed
+	r.applied.flushed, r.applied.Counters = was.flushed, was.Counters // newer than the apply
+	n.outgrown(r)
 	n.set.Applied(r.group, a.reached.index, a.reached.term, a.done)
 	n.lead(r)
 	if a.confs != nil && r.part != nil {

@@ -15,6 +15,7 @@
 //	│ outsider.go   the core as seen by a node without its state     │
 //	│ keep.go       how much log may stand                           │
 //	│ retain.go     how long old versions and outcomes are kept      │
+//	│ measure.go    how many keys and bytes a replica holds          │
 //	│ boot.go       what a restart finds, and what it may trust      │
 //	│ loops.go      what falls to which loop, and what loops share   │
 //	└────┬───────────────────────────────────────────────────────────┘

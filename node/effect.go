@@ -24,7 +24,7 @@ type Effects struct {
 	Reads []*Read
 	// Digests are sums over a partition: Run off the loop, then DigestDone.
 	Digests []*DigestTask
-	// Collects delete old versions: Run off the loop, at low priority, then Collected.
+	// Collects delete old versions, or measure a replica: Run off the loop, at low priority, then Collected.
 	Collects []*CollectTask
 	// Replies to clients.
 	Replies      []Reply

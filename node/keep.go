@@ -15,6 +15,7 @@ type keeper struct {
 	proposing    []*replica // have commands for the next entry
 	active       []*replica // lead a partition that is in use: ticked
 	parked       []*replica // have requests that wait for a leader
+	stale        []*replica // have changed since they were measured
 	coreCommands [][]byte   // for the next entry of the system partition
 
 	at       kv.Instant // next look at the log
@@ -111,6 +112,7 @@ func (n *Node) keepTick() {
 		return
 	}
 	n.keep.at = n.now + keepInterval
+	n.measureTick()
 	if n.keep.appended > n.cfg.LogKeepBytes/int64(n.id.Loops) { // together the loops keep to it
 		n.flushEngine()
 	}

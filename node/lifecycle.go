@@ -192,6 +192,7 @@ func (n *Node) openReplica(s *mvcc.ReplicaState, view *wal.View, h wal.HardState
 		return nil, err
 	}
 	r.group = g
+	n.outgrown(r)
 	return r, nil
 }
 

@@ -107,10 +107,14 @@ func (w *trio) turn(i int) {
 			d.Run()
 			n.DigestDone(w.now, d)
 		}
+		for _, c := range e.Collects {
+			c.Run(w.engines[i])
+			n.Collected(w.now, c)
+		}
 		if e.FlushEngine {
 			w.flush(i)
 		}
-		if len(e.Appends)+len(e.Applies)+len(back)+len(e.Digests) == 0 {
+		if len(e.Appends)+len(e.Applies)+len(back)+len(e.Digests)+len(e.Collects) == 0 {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/partition"
 	"github.com/kvd-db/kvd/replication"
 )
@@ -22,6 +23,7 @@ type replica struct {
 	proposals
 	applied applied // as heard by Applied
 	garbage collecting
+	sizing  sizing
 	usage
 	doomed  bool      // removed from the configuration: to be destroyed once that is applied
 	inbound *Snapshot // received and not yet installed or discarded
@@ -57,9 +59,9 @@ type told struct {
 
 // applied is what the loop knows of the applied state.
 type applied struct {
-	gc, horizon kv.Timestamp
-	keys, bytes int64
-	flushed     kv.LogIndex // durably, as last heard
+	gc, horizon   kv.Timestamp
+	flushed       kv.LogIndex // durably, as last heard
+	mvcc.Counters             // as last measured
 }
 
 type parkedRequest struct {
@@ -193,7 +195,7 @@ func (n *Node) notLeader(g *replication.Group) *kv.Error {
 // committed answers what committed entries decide, and hands the entries to the applier.
 func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []*raftpb.ConfState, done replication.Responses) {
 	r := n.replicas[g.Partition()]
-	a := &Apply{kind: applyEntries, rep: r, entries: entries, confs: confs, done: done}
+	a := &Apply{kind: applyEntries, rep: r, entries: entries, confs: confs, done: done, summary: applied{Counters: r.applied.Counters}}
 	for i, e := range entries {
 		if e.GetType() != raftpb.EntryNormal {
 			r.doomed = r.doomed || confs[i] != nil && !memberOf(confs[i], g.Replica())

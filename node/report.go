@@ -69,7 +69,7 @@ func (n *Node) sendReport(to kv.NodeID, complete bool) {
 		n.keep.bytes = 0
 		for _, g := range n.set.Groups() {
 			r := n.replicas[g.Partition()]
-			n.keep.bytes += r.applied.bytes
+			n.keep.bytes += r.applied.Bytes
 			r.toldGeneration = 0 // what was told before may not have been kept
 			n.addReport(rep, r)
 		}
@@ -95,7 +95,7 @@ func (n *Node) addReport(rep *core.Report, r *replica) {
 	if !r.leading {
 		return
 	}
-	l := core.LeaderReport{Partition: g.Partition(), Term: g.Term(), Applied: g.Applied(), Keys: r.applied.keys, Bytes: r.applied.bytes}
+	l := core.LeaderReport{Partition: g.Partition(), Term: g.Term(), Applied: g.Applied(), Keys: r.applied.Keys, Bytes: r.applied.Bytes}
 	if d := g.Descriptor(); d.Generation != r.toldGeneration {
 		l.Descriptor = d
 		r.toldGeneration = d.Generation

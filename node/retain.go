@@ -14,13 +14,16 @@ const (
 	fullPassEvery    = 16 // one collection in so many looks at everything
 )
 
-// CollectTask deletes old versions of one replica, in bounded steps. What it deletes no
-// permitted read can see, so each replica does it in its own time.
+// CollectTask is background work on the data of one replica: it deletes old versions, in bounded
+// steps, or measures what there is. What it deletes no permitted read can see, so each
+// replica does it in its own time.
 type CollectTask struct {
 	partition kv.PartitionID
 	rep       *replica
 	args      mvcc.GCArgs
 	result    mvcc.GCResult
+	measure   bool
+	size      mvcc.Measured
 	err       error
 }
 
@@ -28,7 +31,13 @@ type CollectTask struct {
 func (t *CollectTask) Partition() kv.PartitionID { return t.partition }
 
 // Run does one step, off the loop.
-func (t *CollectTask) Run(e *mvcc.Engine) { t.result, t.err = e.CollectGarbage(t.args) }
+func (t *CollectTask) Run(e *mvcc.Engine) {
+	if t.measure {
+		t.runMeasure(e)
+		return
+	}
+	t.result, t.err = e.CollectGarbage(t.args)
+}
 
 // collecting is the garbage collection of one replica.
 type collecting struct {
@@ -101,6 +110,10 @@ func (n *Node) Collected(now kv.Instant, t *CollectTask) {
 	n.at(now)
 	r := n.replicas[t.partition]
 	if r != t.rep {
+		return
+	}
+	if t.measure {
+		n.measured(r, t)
 		return
 	}
 	if t.err == nil && len(t.result.Resume) > 0 {

@@ -93,6 +93,7 @@ func (n *Node) installed(a *Apply) {
 	}
 	r.machine = partition.NewMachine(a.state)
 	r.applied = summaryOf(a.state)
+	n.outgrown(r)
 	n.set.Installed(r.group, conf, a.state.Descriptor.Clone())
 }
 

@@ -62,6 +62,15 @@ func (m *Machine) SetDescriptor(d *kv.Descriptor) {
 	m.changed = true
 }
 
+// SetCounters notes how much the replica holds, as last measured, which the next Finish writes.
+// It is the one part of the state that each replica finds out for itself.
+func (m *Machine) SetCounters(c mvcc.Counters) {
+	if m.state.Counters != c {
+		m.state.Counters = c
+		m.changed = true
+	}
+}
+
 // Finish puts how far the replica has applied into the batch: once, after the last Apply.
 func (m *Machine) Finish(b *mvcc.Batch) error {
 	p := m.state.Descriptor.Partition
