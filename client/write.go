@@ -125,5 +125,5 @@ func (c *Client) writeError(ks kv.Keyspace, key []byte, err *kv.Error, done Comm
 	case kv.Conflict:
 		return &ConflictError{Key: key, Reason: err.Message, Attempts: done.Stats.Attempts, cause: err}
 	}
-	return typed(err)
+	return typed(ks.UserError(err))
 }

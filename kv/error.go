@@ -88,6 +88,23 @@ func LimitError(what string, limit, got int64, remedy string) *Error {
 	}
 }
 
+// UserError is an error about a full key of the keyspace as its users shall see it: with their
+// own part of the key, which the message names as well. Other errors it returns as they are.
+func (k Keyspace) UserError(e *Error) *Error {
+	if e == nil || e.Key.Keyspace() != k.ID || k.UserKey(e.Key) == nil {
+		return e
+	}
+	u := *e
+	u.Key = k.UserKey(e.Key)
+	u.Message = fmt.Sprintf("key %q: %s", []byte(u.Key), e.Message)
+	if a := e.Actual; a != nil {
+		row := *a
+		row.Key = k.UserKey(a.Key)
+		u.Actual = &row
+	}
+	return &u
+}
+
 // KindOf is the Kind of an error; Internal for one that is not of this type, 0 for nil.
 func KindOf(err error) Kind {
 	if err == nil {

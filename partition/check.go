@@ -33,8 +33,8 @@ func (l *leader) checkSpan(s kv.Span) *kv.Error {
 }
 
 func (l *leader) wrongPartition(k kv.Key) *kv.Error {
-	e := kv.Errorf(kv.WrongPartition, "key %x is not in partition %d: look it up again", []byte(k), l.id)
-	e.Partition, e.Key, e.Descriptors = l.id, k, []*kv.Descriptor{l.desc}
+	e := keyError(kv.WrongPartition, k, "not in partition %d: look it up again", l.id)
+	e.Partition, e.Descriptors = l.id, []*kv.Descriptor{l.desc}
 	return e
 }
 
@@ -69,10 +69,10 @@ func (l *leader) checkWrite(w *kv.Write) *kv.Error {
 		return err
 	}
 	if w.Kind < kv.WritePut || w.Kind > kv.WriteAdd {
-		return kv.Errorf(kv.Invalid, "the write of key %x has the unknown kind %d", []byte(w.Key), w.Kind)
+		return keyError(kv.Invalid, w.Key, "the write has the unknown kind %d", w.Kind)
 	}
 	if w.Expect.Kind > kv.ExpectValue || w.Expect.Kind == kv.ExpectVersion && w.Expect.Version == 0 {
-		return kv.Errorf(kv.Invalid, "the write of key %x has the unknown expectation %d: for an absent key expect its absence", []byte(w.Key), w.Expect.Kind)
+		return keyError(kv.Invalid, w.Key, "the write has the unknown expectation %d: for an absent key expect its absence", w.Expect.Kind)
 	}
 	if len(w.Value) > kv.ValueBytesMax {
 		return kv.LimitError("the length of a value in bytes", kv.ValueBytesMax, int64(len(w.Value)), "store it in parts")

@@ -78,7 +78,7 @@ func (c *commit) declareMany() *kv.Error {
 	for i, u := range uses {
 		if i > 0 && bytes.Equal(u.key, uses[i-1].key) {
 			if u.write >= 0 {
-				return kv.Errorf(kv.Invalid, "a commit writes the key %x twice: keep the last write only", []byte(u.key))
+				return keyError(kv.Invalid, u.key, "written twice by one commit: keep the last write only")
 			}
 			continue
 		}

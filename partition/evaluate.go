@@ -115,8 +115,16 @@ func (l *leader) pendingConflict(q *kv.Commit) kv.Key {
 }
 
 func (l *leader) conflict(c *commit, key kv.Key) *kv.Error {
-	e := kv.Errorf(kv.Conflict, "key %x was written after %v, at which commit %v read it: read again and commit under a new id", []byte(key), c.req.Start, c.req.ID)
-	e.Partition, e.Key = l.id, key
+	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", c.req.Start, c.req.ID)
+	e.Partition = l.id
+	return e
+}
+
+// keyError is an error about one key. Its message does not name the key: how much of it is the
+// user's only those know who know the scheme of the keyspace (kv.Keyspace.UserError).
+func keyError(k kv.Kind, key kv.Key, format string, args ...any) *kv.Error {
+	e := kv.Errorf(k, format, args...)
+	e.Key = key
 	return e
 }
 
@@ -126,8 +134,7 @@ func (c *commit) resolve(i int, v *FoundVersion) *kv.Error {
 	w := &c.req.Writes[i]
 	c.declared.newest = max(c.declared.newest, v.Timestamp)
 	if !meets(&w.Expect, v) {
-		e := kv.Errorf(kv.Expectation, "key %x is not as expected: nothing was written", []byte(w.Key))
-		e.Key = w.Key
+		e := keyError(kv.Expectation, w.Key, "not as expected: nothing was written")
 		if v.present() {
 			e.Actual = &kv.Row{Key: w.Key, Value: v.Value, Version: v.Timestamp}
 		}
@@ -165,10 +172,10 @@ func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
 	}
 	n, err := strconv.ParseInt(string(v.Value), 10, 64)
 	if err != nil {
-		return 0, kv.Errorf(kv.Invalid, "key %q holds no decimal integer of 64 bits: nothing can be added to it", []byte(w.Key[min(kv.KeyspacePrefixBytes, len(w.Key)):]))
+		return 0, keyError(kv.Invalid, w.Key, "the value is no decimal integer of 64 bits: nothing can be added to it")
 	}
 	if w.Delta > 0 && n > math.MaxInt64-w.Delta || w.Delta < 0 && n < math.MinInt64-w.Delta {
-		return 0, kv.Errorf(kv.Invalid, "key %x holds %d: adding %d leaves the range of 64 bits", []byte(w.Key), n, w.Delta)
+		return 0, keyError(kv.Invalid, w.Key, "the value is %d: adding %d leaves the range of 64 bits", n, w.Delta)
 	}
 	return n + w.Delta, nil
 }

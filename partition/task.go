@@ -218,7 +218,7 @@ func (l *Lookup) execute(r *mvcc.Reader, p kv.PartitionID) *ReadResult {
 		}
 		sum, bad := strconv.ParseInt(string(v.Value), 10, 64)
 		if !ok || v.Timestamp != c || bad != nil {
-			return failed(kv.Errorf(kv.Corruption, "the sum that commit %v wrote to key %x at %v is not there", l.ID, []byte(k), c))
+			return failed(keyError(kv.Corruption, k, "the sum that commit %v wrote at %v is not there", l.ID, c))
 		}
 		res.Sums = append(res.Sums, sum)
 	}

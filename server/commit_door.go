@@ -62,7 +62,7 @@ func (d *kvDoor) one(ctx context.Context, keyspace string, name *kvpb.CommitName
 		return nil, wire.Status(err)
 	}
 	w.Key = ks.FullKey(key)
-	return d.commit(ctx, w.Key, name, &kv.Commit{Writes: []kv.Write{w}})
+	return d.commit(ctx, ks, w.Key, name, &kv.Commit{Writes: []kv.Write{w}})
 }
 
 // Commit is the transaction whose keys all lie in one partition.
@@ -92,7 +92,7 @@ func (d *kvDoor) Commit(ctx context.Context, m *kvpb.CommitRequest) (*kvpb.Commi
 	default:
 		return nil, wire.Status(kv.Errorf(kv.Invalid, "a commit must read or write something"))
 	}
-	return d.commit(ctx, anchor, m.GetName(), c)
+	return d.commit(ctx, ks, anchor, m.GetName(), c)
 }
 
 func spansOf(ks kv.Keyspace, ranges []*kvpb.KeyRange) ([]kv.Span, *kv.Error) {
@@ -149,7 +149,7 @@ func (d *kvDoor) write(ks kv.Keyspace, m *kvpb.Write) (w kv.Write, err *kv.Error
 }
 
 // commit brings a commit to its end, under the caller's name or one of its own.
-func (d *kvDoor) commit(ctx context.Context, anchor kv.Key, name *kvpb.CommitName, q *kv.Commit) (*kvpb.CommitResponse, error) {
+func (d *kvDoor) commit(ctx context.Context, ks kv.Keyspace, anchor kv.Key, name *kvpb.CommitName, q *kv.Commit) (*kvpb.CommitResponse, error) {
 	c := d.server.router.NewCall()
 	defer c.Release()
 	c.Op = session.Op{Key: anchor, Request: kv.Request{Commit: q}}
@@ -167,7 +167,7 @@ func (d *kvDoor) commit(ctx context.Context, anchor kv.Key, name *kvpb.CommitNam
 		if m := nameMessage(c); m != nil && err.Kind == kv.Ambiguous {
 			details = append(details, protoadapt.MessageV1Of(m))
 		}
-		return nil, wire.Status(err, details...)
+		return nil, wire.Status(ks.UserError(err), details...)
 	}
 	return &kvpb.CommitResponse{Timestamp: uint64(a.Timestamp), Name: nameMessage(c), Sums: a.Sums}, nil
 }

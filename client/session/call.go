@@ -153,7 +153,7 @@ func (c *Call) route() Action {
 		if c.state == stateRefreshing && c.s.Map.KeyspaceName(c.op.Key) == "" {
 			return c.end(kv.Errorf(kv.NotFound, "keyspace %d is not known: it has been dropped", c.op.Key.Keyspace()))
 		}
-		return c.lost(kv.Errorf(kv.Unavailable, "no partition is known that holds key %x", c.op.Key))
+		return c.lost(&kv.Error{Kind: kv.Unavailable, Key: c.op.Key, Message: "no partition is known that holds the key"})
 	}
 	if !c.fits(place.Descriptor.Span) {
 		return c.end(&kv.Error{
