@@ -392,6 +392,30 @@ func TestAdmin(t *testing.T) {
 	if _, err := a.Check(t.Context(), 999); kv.KindOf(err) != kv.NotFound {
 		t.Errorf("an unknown partition: %v", err)
 	}
+	if err := a.MoveLeader(t.Context(), 999, 1); kv.KindOf(err) != kv.NotFound {
+		t.Errorf("the leader of an unknown partition: %v", err)
+	}
+}
+
+// TestAdminFindsTheReplicas: most nodes know nothing of a partition that only the last one holds.
+func TestAdminFindsTheReplicas(t *testing.T) {
+	w := newWorld(t, 5)
+	c := w.open(t)
+	if err := c.Admin().CreateKeyspace(t.Context(), "k", client.ByRange()); err != nil {
+		t.Fatal(err)
+	}
+	var id kv.PartitionID
+	w.do(func() {
+		p := w.partOf("k", "x")
+		id, p.leader = p.d.Partition, 5
+		p.d.Replicas = []kv.Replica{{ID: 1, Node: 5, Role: kv.RoleVoter}}
+	})
+	if k, err := c.Admin().Check(t.Context(), id); err != nil || !k.Equal {
+		t.Errorf("check: %+v, %v", k, err)
+	}
+	if err := c.Admin().MoveLeader(t.Context(), id, 5); err != nil {
+		t.Errorf("move leader: %v", err)
+	}
 }
 
 func TestLimits(t *testing.T) {

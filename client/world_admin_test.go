@@ -57,13 +57,16 @@ func (w *world) onLeader(n *node, id kv.PartitionID, do func(*part)) error {
 		if p.d.Partition != id {
 			continue
 		}
+		if _, holds := p.d.ReplicaOn(n.id); !holds {
+			break
+		}
 		if p.leader != n.id {
 			return &kv.Error{Kind: kv.NotLeader, Leader: p.leader, Term: p.term}
 		}
 		do(p)
 		return nil
 	}
-	return kv.Errorf(kv.NotFound, "partition %d does not exist", id)
+	return &kv.Error{Kind: kv.WrongPartition, Partition: id} // as a node that does not know more
 }
 
 func (w *world) drop(name string) *kv.Error {

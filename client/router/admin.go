@@ -114,8 +114,13 @@ func (r *Router) Admin(ctx context.Context, address string, q *kv.AdminRequest) 
 			return a, nil
 		}
 		next = address
+		if p := partitionOf(q); p != 0 && address == "" && err.Kind == kv.WrongPartition {
+			if next, err = r.holder(ctx, p, failures, err); err.Kind == kv.NotFound {
+				return nil, err
+			}
+		}
 		switch err.Kind {
-		case kv.Unavailable:
+		case kv.Unavailable, kv.WrongPartition:
 		case kv.NotLeader:
 			if address == "" {
 				next = r.address(err.Leader)
@@ -135,6 +140,39 @@ func (r *Router) Admin(ctx context.Context, address string, q *kv.AdminRequest) 
 			return nil, contextError(ctx, err)
 		}
 	}
+}
+
+// partitionOf is the partition whose leader alone can do what is asked; 0 if that is another's business.
+func partitionOf(q *kv.AdminRequest) kv.PartitionID {
+	switch {
+	case q.MoveLeader != nil:
+		return q.MoveLeader.Partition
+	case q.Check != nil:
+		return q.Check.Partition
+	case q.ChangeReplicas != nil:
+		return q.ChangeReplicas.Partition
+	}
+	return 0
+}
+
+// holder is the address of a node that has a replica of a partition, of the leader if that is known,
+// after another node said that it has none. It gives err back, or NotFound if there is no such partition.
+func (r *Router) holder(ctx context.Context, p kv.PartitionID, failures int, err *kv.Error) (string, *kv.Error) {
+	if r.Refresh(ctx, "") != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	place, ok := r.session.Map.Partition(p)
+	if !ok {
+		r.mu.Unlock()
+		return "", kv.Errorf(kv.NotFound, "partition %d does not exist: kvcli partitions shows those that do", p)
+	}
+	node := place.Leader
+	if replicas := place.Descriptor.Replicas; node == 0 {
+		node = replicas[failures%len(replicas)].Node
+	}
+	r.mu.Unlock()
+	return r.address(node), err
 }
 
 func errNobody() *kv.Error { return kv.Errorf(kv.Invalid, "no address of any node is known") }
@@ -201,7 +239,7 @@ func (r *Router) Place(ctx context.Context, key kv.Key) (p Place, err *kv.Error)
 	if p, ok := r.find(key); ok {
 		return p, nil
 	}
-	return Place{}, kv.Errorf(kv.NotFound, "no partition is known that holds key %x", key)
+	return Place{}, kv.Errorf(kv.NotFound, "no partition is known that holds the key")
 }
 
 // Place is a copy of what the map says of one partition.

@@ -350,13 +350,18 @@ func judge(a *kv.CheckAnswer) (differs, missing error) {
 func newMoveLeader(c *call) *cobra.Command {
 	var to uint64
 	cmd := &cobra.Command{
-		Use:   "move-leader PARTITION",
+		Use:   "move-leader PARTITION [NODE]",
 		Short: "Hand the leadership of a partition over",
-		Args:  exactly("PARTITION"),
+		Args:  between(1, "PARTITION", "[NODE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil || p == 0 {
 				return usage("%q is no number of a partition; kvcli partitions lists them", args[0])
+			}
+			if len(args) > 1 {
+				if to, err = strconv.ParseUint(args[1], 10, 64); err != nil || cmd.Flags().Changed("to") {
+					return usage("%q is no number of a node, or --to names one as well; kvcli nodes lists them", args[1])
+				}
 			}
 			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
 				if err := s.MoveLeader(ctx, kv.PartitionID(p), kv.NodeID(to)); err != nil {

@@ -47,6 +47,8 @@ func TestRequests(t *testing.T) {
 	c.WaitHealthy(t)
 	c.MustCLI(t, "put", "word", "letters")
 	c.MustCLI(t, "keyspace", "create", "users", "--scheme", "hash", "--partitions", "2")
+	c.MustCLI(t, "--keyspace", "users", "put", "word", "letters")
+	c.MustCLI(t, "--keyspace", "users", "put", "most", "9223372036854775807")
 	longKey, longValue := file(t, kv.KeyBytesMax+1), file(t, kv.ValueBytesMax+1)
 	for _, b := range []struct {
 		args  []string
@@ -67,7 +69,9 @@ func TestRequests(t *testing.T) {
 		{[]string{"get", "k", "-o", "xml"}, exitUsage, []string{"xml", "table", "jsonl"}},
 		{[]string{"--timeout", "0s", "get", "k"}, exitUsage, []string{"--timeout"}},
 		{[]string{"--timeout", "soon", "get", "k"}, exitUsage, []string{"--timeout", "soon"}},
-		{[]string{"add", "word", "1"}, exitUsage, []string{"word", "integer"}},
+		{[]string{"add", "word", "1"}, exitUsage, []string{`key "word"`, "integer"}},
+		{[]string{"--keyspace", "users", "add", "word", "1"}, exitUsage, []string{`key "word"`, "integer"}},
+		{[]string{"--keyspace", "users", "add", "most", "1"}, exitUsage, []string{`key "most"`, "leaves the range"}},
 		{[]string{"add", "n", "9223372036854775808"}, exitUsage, []string{"9223372036854775808", "2^63"}},
 		{[]string{"cas", "word", "v"}, exitUsage, []string{"--expect-absent", "--expect-value", "--expect-version"}},
 		{[]string{"cas", "word", "--expect-absent", "v"}, exitConflict, []string{"word", "version"}},
@@ -88,6 +92,9 @@ func TestRequests(t *testing.T) {
 		{[]string{"keyspace", "drop", "nowhere", "--yes"}, exitNotFound, []string{`"nowhere"`, "does not exist"}},
 		{[]string{"move-leader", "one"}, exitUsage, []string{"one", "kvcli partitions"}},
 		{[]string{"move-leader", "2", "--to", "77"}, exitUsage, []string{"77", "partition 2"}},
+		{[]string{"move-leader", "2", "77"}, exitUsage, []string{"77", "partition 2"}},
+		{[]string{"move-leader", "2", "one"}, exitUsage, []string{"one", "kvcli nodes"}},
+		{[]string{"move-leader", "99", "1"}, exitNotFound, []string{"partition 99", "does not exist"}},
 		{[]string{"import", "--from-dir", "/no/such/folder"}, exitUsage, []string{"/no/such/folder"}},
 	} {
 		if err := judge(c.CLI(t, b.args...), b.code, b.words...); err != nil {
