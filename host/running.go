@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/node"
@@ -72,10 +74,19 @@ func (h *Host) openLog() (*wal.Log, *wal.Recovered, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, d := range recovered.Damage {
-		h.options.Log.Error("the log is damaged", "damage", d)
-	}
+	tellRecovered(h.options.Log, recovered)
 	return log, recovered, nil
+}
+
+// tellRecovered says what was wrong with the log.
+func tellRecovered(logger hclog.Logger, r *wal.Recovered) {
+	for _, d := range r.Damage {
+		logger.Error("the log is damaged", "damage", d)
+	}
+	if t := r.Torn; t != (wal.Position{}) {
+		logger.Info("a crash cut the last write to the log short: what is there of it was removed, and nothing of it was acknowledged",
+			"segment", t.Segment, "offset", t.Offset, "bytes", t.Len)
+	}
 }
 
 // assemble makes everything that works for the node, and the node, and starts it all.

@@ -18,8 +18,8 @@ type Recovered struct {
 	// of a group that is not in Groups: one that the state knows and the log does not is
 	// to be treated as faulty.
 	Unaccounted bool
-	// Torn is where an unsynced tail was cut; zero if there was none. Nothing that was
-	// acknowledged was in it.
+	// Torn is where an unsynced tail was cut, and how many bytes of it were there; zero if there was
+	// none. Nothing that was acknowledged was in it.
 	Torn Position
 }
 
@@ -170,7 +170,7 @@ func (l *Log) recover(inv *inventory) (*Recovered, error) {
 	if err := l.resumeAt(r, last, empty); err != nil {
 		return nil, err
 	}
-	return l.recovered(r), nil
+	return l.recovered(r, last), nil
 }
 
 // replay reads the needed segments in order; last is in memory already.
@@ -336,12 +336,12 @@ func (l *Log) wipe(m *image, from uint32) error {
 	return nil
 }
 
-func (l *Log) recovered(r *replay) *Recovered {
+func (l *Log) recovered(r *replay, last *image) *Recovered {
 	rec := &Recovered{}
 	rec.Groups, rec.Unaccounted = r.finish()
 	rec.Damage = r.damage
 	if r.pos.torn {
-		rec.Torn = Position{Segment: r.lastSegment, Offset: r.pos.off}
+		rec.Torn = Position{Segment: r.lastSegment, Offset: r.pos.off, Len: last.remains(r.pos.off) - r.pos.off}
 	}
 	for g, c := range r.chains {
 		t := c.tracker()

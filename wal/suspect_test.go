@@ -357,6 +357,24 @@ func TestReleasedTooEarly(t *testing.T) {
 	l.wantFaulty("entries below the first one are needed, and gone", 1)
 }
 
+// What is cut is told: where, and how much of the write was there.
+func TestTornTailIsTold(t *testing.T) {
+	l := newTestLog(t)
+	l.write(true, birth(1), entry(1, 1, 1, "whole"))
+	l.write(true, entry(1, 2, 1, "torn"))
+	fs := l.frames(1)
+	last := fs[len(fs)-1]
+	l.invert(1, last.end()-alignBytes, last.end())
+	l.reopen()
+	if torn := l.rec.Torn; torn.Segment != 1 || torn.Offset != last.off || torn.Len < frameHeaderBytes || torn.Len > last.end()-last.off {
+		t.Fatalf("cut at %+v; the write is [%d, %d)", torn, last.off, last.end())
+	}
+	l.reopen()
+	if l.rec.Torn != (Position{}) {
+		t.Fatalf("cut again at %+v", l.rec.Torn)
+	}
+}
+
 // What a torn first write leaves of a new segment, or a torn closing of the old one, is
 // written again in full.
 func TestTornRoll(t *testing.T) {
