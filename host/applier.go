@@ -119,7 +119,7 @@ func (a *applier) flusher() {
 	const lookEvery = time.Second
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	known, sick := int64(-1), ""
+	known, sick := int64(-1), spell{logger: a.logger}
 	for {
 		asked := false
 		select {
@@ -127,12 +127,12 @@ func (a *applier) flusher() {
 			return
 		case <-a.wanted:
 			asked = true
-			if err := a.engine.Flush(); err != nil {
+			if err := a.engine.Flush(); err != nil && kv.KindOf(err) != kv.DiskFull { // of that the spell tells
 				a.logger.Error("flushing the engine", "error", err)
 			}
 		case <-tick.C:
 		}
-		sick = a.health(sick)
+		sick.look(time.Now(), a.engine.Health())
 		if n := a.engine.Metrics().Flushes; asked || n != known {
 			known = n
 			a.tell()
@@ -152,15 +152,26 @@ func (a *applier) tell() {
 	a.flushed(list)
 }
 
-// health says what the engine suffers from, once for each ailment.
-func (a *applier) health(said string) string {
-	err := a.engine.Health()
-	if err == nil {
-		return ""
+// spell tells what the engine suffers from, once for each ailment, and once when it is over. One
+// that comes and goes with every try is one spell.
+type spell struct {
+	logger hclog.Logger
+	kind   kv.Kind // 0 = it is well
+	seen   time.Time
+}
+
+// spellOver is how long nothing may be wrong before a spell is over.
+const spellOver = 5 * time.Second
+
+func (s *spell) look(now time.Time, err error) {
+	switch kind := kv.KindOf(err); {
+	case err == nil && s.kind != 0 && now.Sub(s.seen) >= spellOver:
+		s.logger.Info("the engine is well again", "was", s.kind)
+		s.kind = 0
+	case err != nil:
+		if s.seen = now; kind != s.kind {
+			s.kind = kind
+			s.logger.Error("the engine is not well", "error", err)
+		}
 	}
-	if text := err.Error(); text != said {
-		a.logger.Error("the engine is not well", "error", text)
-		return text
-	}
-	return said
 }

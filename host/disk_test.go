@@ -13,6 +13,44 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
+func TestTornTailIsLoggedOnce(t *testing.T) {
+	var out strings.Builder
+	logger := hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Info})
+	tellRecovered(logger, &wal.Recovered{})
+	if out.Len() > 0 {
+		t.Errorf("of nothing it says: %s", out.String())
+	}
+	tellRecovered(logger, &wal.Recovered{Torn: wal.Position{Segment: 7, Offset: 4096, Len: 123}})
+	if s := out.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "[INFO]") || !strings.Contains(s, "segment=7 offset=4096 bytes=123") {
+		t.Errorf("it says: %s", s)
+	}
+}
+
+func TestSpellIsToldOnce(t *testing.T) {
+	var out strings.Builder
+	s := spell{logger: hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Info})}
+	start := time.Now()
+	at := func(d time.Duration, err error) { s.look(start.Add(d), err) }
+	at(0, nil)
+	for i := range 100 {
+		at(time.Duration(i)*time.Second, kv.Errorf(kv.DiskFull, "000%d.sst: no space", i))
+		at(time.Duration(i)*time.Second+time.Millisecond, nil) // until the next try
+	}
+	if got := strings.Count(out.String(), "\n"); got != 1 || !strings.Contains(out.String(), "[ERROR]") {
+		t.Errorf("of a full disk it says:\n%s", out.String())
+	}
+	at(200*time.Second, nil)
+	at(300*time.Second, nil)
+	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), "well again") {
+		t.Errorf("at the end it says:\n%s", out.String())
+	}
+	at(301*time.Second, kv.Errorf(kv.DiskFull, "no space"))
+	at(302*time.Second, kv.Errorf(kv.Corruption, "a block"))
+	if got := strings.Count(out.String(), "\n"); got != 4 {
+		t.Errorf("of a second spell, which gets worse, it says:\n%s", out.String())
+	}
+}
+
 // testDisk is a disk over a file system that can fail.
 type testDisk struct {
 	*disk

@@ -204,7 +204,8 @@ func (d *fullDisk) String() string { return "full disk" }
 
 func TestFullDiskIsATypedErrorAndPasses(t *testing.T) {
 	disk := &fullDisk{}
-	e := openTest(t, Options{FS: errorfs.Wrap(NewMemFS(), disk)})
+	log := &errorLog{}
+	e := openTest(t, Options{FS: errorfs.Wrap(NewMemFS(), disk), Logger: log})
 	put(t, e, "a", 1, []byte("value"))
 	disk.full.Store(true)
 	if err := e.Flush(); kv.KindOf(err) != kv.DiskFull {
@@ -227,7 +228,18 @@ func TestFullDiskIsATypedErrorAndPasses(t *testing.T) {
 	must(t, e.Health())
 	put(t, e, "b", 2, nil)
 	must(t, e.Close())
+	if n := log.errors.Load(); n != 0 { // Health has told of it; each try is no news
+		t.Errorf("a full disk gave %d lines of error", n)
+	}
 }
+
+// errorLog counts errors.
+type errorLog struct {
+	silentLogger
+	errors atomic.Int64
+}
+
+func (l *errorLog) Errorf(string, ...any) { l.errors.Add(1) }
 
 func TestDamageIsCorruptionAndNeverServed(t *testing.T) {
 	dir := t.TempDir()

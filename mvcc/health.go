@@ -38,8 +38,13 @@ func (h *health) current() error {
 func (h *health) listener(log Logger) *pebble.EventListener {
 	l := &pebble.EventListener{
 		BackgroundError: func(err error) {
-			log.Errorf("background work of the store failed: %v", err)
-			h.report(wrapError("background work of the store", err))
+			e := wrapError("background work of the store", err)
+			if kv.KindOf(e) == kv.DiskFull {
+				log.Infof("%v", e) // tried again some times a second: Health has it for those who tell people
+			} else {
+				log.Errorf("background work of the store failed: %v", err)
+			}
+			h.report(e)
 			if h.ended != nil && errors.Is(err, h.ended) {
 				h.flushFailed(wrapError("flushing", err))
 			}

@@ -102,6 +102,15 @@ func TestFullDisk(t *testing.T) {
 		return err
 	})
 	readFlood(t, one, taken)
+	c.Eventually(t, "the end of the engine's spell, if it had one", func() error {
+		begun, over := strings.Count(n.Log(), "the engine is not well"), strings.Count(n.Log(), "the engine is well again")
+		if begun > 2 || strings.Count(n.Log(), "background work of the store") > begun {
+			t.Errorf("the engine tells of a full disk again and again:\n%s", n.LogTail())
+		} else if over != begun {
+			return fmt.Errorf("begun %d times, over %d times", begun, over)
+		}
+		return nil
+	})
 	n.Kill(t)
 	n.Restart(t)
 	readFlood(t, c.Client(t), taken)
