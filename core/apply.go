@@ -86,6 +86,7 @@ func (c *join) apply(s *state) result {
 	if sameAddress != nil {
 		sameAddress.Replaced = true
 		s.putNode(*sameAddress)
+		s.putReplaced(sameAddress.ID, s.bound)
 	}
 	s.putNode(kv.NodeInfo{ID: id, Address: c.Address, Locality: c.Locality, Nonce: c.Nonce})
 	return result{node: id}

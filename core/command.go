@@ -21,6 +21,7 @@ const (
 	kindForgetKeyspace kind = 6
 	kindPutDescriptor  kind = 7
 	kindExtendBound    kind = 8
+	kindForgetNode     kind = 10
 )
 
 // command is one change of the applied state.
@@ -81,6 +82,8 @@ func newCommand(k kind) command {
 		return &putDescriptor{}
 	case kindExtendBound:
 		return &extendBound{}
+	case kindForgetNode:
+		return &forgetNode{}
 	}
 	return nil
 }

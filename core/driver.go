@@ -30,6 +30,9 @@ type driver struct {
 type nodeState struct {
 	leads map[kv.PartitionID]struct{}
 	loops []loopState // one at least
+
+	said     kv.Timestamp // of a replaced node: the bound when it was last heard; 0 = never
+	forgetAt kv.Instant   // of a replaced node: when its forgetting may be proposed again
 }
 
 // partitionState is one partition by what was reported and ordered.

@@ -19,10 +19,13 @@ const (
 	prefixKeyspace  = "keyspace/"
 	prefixNode      = "node/"
 	prefixPartition = "partition/"
+	prefixReplaced  = "replaced/"
 	idDigits        = 20
 )
 
 func nodeKey(id kv.NodeID) string { return fmt.Sprintf("%s%0*d", prefixNode, idDigits, id) }
+
+func replacedKey(id kv.NodeID) string { return fmt.Sprintf("%s%0*d", prefixReplaced, idDigits, id) }
 
 func keyspaceKey(id kv.KeyspaceID) string { return fmt.Sprintf("%s%0*d", prefixKeyspace, idDigits, id) }
 
@@ -113,6 +116,10 @@ func (s *state) loadRecord(key string, d *kv.Decoder) error {
 		n := d.NodeInfo()
 		s.nodes.ReplaceOrInsert(n)
 		found = uint64(n.ID)
+	case prefixReplaced:
+		d.Format(valueFormat)
+		s.replaced[kv.NodeID(id)] = kv.Timestamp(d.Uvarint(maxUint64))
+		found = id
 	case prefixKeyspace:
 		d.Format(valueFormat)
 		k := keyspaceRecord{Phase: phase(d.Byte())}
@@ -159,6 +166,11 @@ func (s *state) verify() error {
 	}
 	if k, ok := s.keyspaces.Max(); ok && k.ID >= s.ids.Keyspace {
 		err = kv.Errorf(kv.Corruption, "keyspace %d exists, but the next id is %d", k.ID, s.ids.Keyspace)
+	}
+	for _, id := range sortedKeys(s.replaced) {
+		if n, ok := s.node(id); !ok || !n.Replaced {
+			err = kv.Errorf(kv.Corruption, "node %d was replaced at some time, but has no record that says so", id)
+		}
 	}
 	if s.cluster == nil && s.revision != 0 {
 		err = kv.Errorf(kv.Corruption, "the state is at revision %d, but has no cluster record", s.revision)

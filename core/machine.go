@@ -71,6 +71,9 @@ func (m *Machine) commandApplied(p proposed, res result, term kv.Term, changed b
 	if changed {
 		m.stateChanged(res)
 	}
+	if c, ok := p.command.(*forgetNode); ok && changed {
+		delete(m.lead.driver.nodes, c.Node)
+	}
 	if term != m.lead.term {
 		return
 	}
@@ -129,6 +132,7 @@ func (m *Machine) Tick(now kv.Instant, wallMillis int64) {
 	if d := &m.lead.driver; m.lead.now >= d.planAt {
 		d.planAt = m.lead.now.Add(m.opts.PlanEvery)
 		m.finishKeyspaces()
+		m.forgetReplaced()
 		m.plan()
 	}
 }

@@ -36,6 +36,9 @@ type Options struct {
 	// DeadAfter is how long a node may be silent before its replicas are replaced.
 	// Default 5 min; must not be below SuspectAfter.
 	DeadAfter time.Duration
+	// ReplacedKeep is how long a node that was replaced, and is silent, stays in the registry once no
+	// partition names it. Default 24 h.
+	ReplacedKeep time.Duration
 	// OrderRetry is how often an order that is not done is repeated. Default 500 ms.
 	OrderRetry time.Duration
 	// PlanEvery is how often repair and balance are planned. Default 1 s.
@@ -64,6 +67,7 @@ func (o Options) withDefaults() Options {
 	}{
 		{&o.SuspectAfter, 3 * time.Second},
 		{&o.DeadAfter, 5 * time.Minute},
+		{&o.ReplacedKeep, 24 * time.Hour},
 		{&o.OrderRetry, 500 * time.Millisecond},
 		{&o.PlanEvery, time.Second},
 		{&o.OperatorMax, 10 * time.Minute},

@@ -11,10 +11,14 @@ func (m *Machine) Report(from kv.NodeID, r *Report) {
 	if m.lead == nil {
 		return
 	}
-	if _, ok := m.state.node(from); !ok {
+	info, ok := m.state.node(from)
+	if !ok {
 		return
 	}
 	ns := m.nodeState(from)
+	if info.Replaced {
+		ns.said = m.state.bound
+	}
 	was := ns.damaged()
 	ns.report(m.lead.driver.listened, r)
 	m.reportLeaders(from, ns, r)

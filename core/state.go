@@ -19,6 +19,7 @@ type state struct {
 	partitions *btree.BTreeG[*kv.Descriptor] // by id
 	bySpan     *btree.BTreeG[*kv.Descriptor] // by span start, then id; without the system partition
 	names      map[string]kv.KeyspaceID      // of keyspaces that are not being dropped
+	replaced   map[kv.NodeID]kv.Timestamp    // when each node was that is Replaced and not forgotten: the bound at that time
 	ids        idsRecord
 	bound      kv.Timestamp // the oracle's: no leader granted at or above it
 	revision   kv.Revision
@@ -69,6 +70,7 @@ func newState() *state {
 		partitions: btree.NewG(treeDegree, func(a, b *kv.Descriptor) bool { return a.Partition < b.Partition }),
 		bySpan:     btree.NewG(treeDegree, spanLess),
 		names:      map[string]kv.KeyspaceID{},
+		replaced:   map[kv.NodeID]kv.Timestamp{},
 		ids:        idsRecord{Node: 1, Keyspace: 1, Partition: kv.SystemPartition},
 	}
 }
@@ -116,6 +118,21 @@ func (s *state) putCluster(c *clusterRecord) {
 func (s *state) putNode(n kv.NodeInfo) {
 	s.nodes.ReplaceOrInsert(n)
 	s.put(nodeKey(n.ID), kv.AppendNodeInfo(nil, n))
+}
+
+func (s *state) putReplaced(n kv.NodeID, at kv.Timestamp) {
+	s.replaced[n] = at
+	s.put(replacedKey(n), appendNumber(nil, uint64(at)))
+}
+
+// deleteNode forgets a node that was replaced.
+func (s *state) deleteNode(n kv.NodeInfo) {
+	s.nodes.Delete(n)
+	s.del(nodeKey(n.ID))
+	if _, had := s.replaced[n.ID]; had {
+		delete(s.replaced, n.ID)
+		s.del(replacedKey(n.ID))
+	}
 }
 
 func (s *state) putKeyspace(k keyspaceRecord) {

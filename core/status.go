@@ -90,6 +90,9 @@ func (m *Machine) status() *kv.Status {
 func (m *Machine) nodeStatus(s *kv.Status, n kv.NodeInfo, sick *complaints) {
 	ns := m.nodeState(n.ID)
 	r := kv.NodeReport{Info: n, Liveness: m.liveness(n.ID), LastHeard: m.silence(n.ID), Leaders: len(ns.leads), Replicas: ns.replicas(), Bytes: ns.bytes()}
+	if n.Replaced {
+		r.Liveness = kv.NodeReplaced
+	}
 	s.Nodes = append(s.Nodes, r)
 	switch {
 	case n.Replaced:

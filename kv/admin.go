@@ -105,6 +105,7 @@ const (
 	NodeLive      Liveness = 1
 	NodeSuspected Liveness = 2
 	NodeDead      Liveness = 3
+	NodeReplaced  Liveness = 4 // it came back without its data, as another node: this one will not return
 )
 
 func (l Liveness) String() string {
@@ -115,6 +116,8 @@ func (l Liveness) String() string {
 		return "suspected"
 	case NodeDead:
 		return "dead"
+	case NodeReplaced:
+		return "replaced"
 	}
 	return "unknown"
 }

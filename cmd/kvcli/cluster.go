@@ -41,6 +41,7 @@ func statusRecord(st *kv.Status) output.Record {
 		{Name: "healthy", Value: len(st.Unhealthy) == 0},
 		{Name: "nodes", Value: output.Record{
 			{Name: "live", Value: count[kv.NodeLive]}, {Name: "suspected", Value: count[kv.NodeSuspected]}, {Name: "dead", Value: count[kv.NodeDead]},
+			{Name: "replaced", Value: count[kv.NodeReplaced]},
 		}},
 		{Name: "partitions", Value: output.Record{
 			{Name: "total", Value: p.Total},
