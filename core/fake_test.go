@@ -309,6 +309,7 @@ func (f *fakeCluster) change(id kv.NodeID, c *ReplicaChange) {
 				d.Replicas[i].Role = kv.RoleVoter
 			}
 		}
+		d.Replicas = slices.DeleteFunc(d.Replicas, func(x kv.Replica) bool { return x.Node == c.Remove }) // one joint change
 	default:
 		old, there := d.ReplicaOn(c.Remove)
 		if !there {

@@ -160,6 +160,8 @@ func (m *Machine) plan() {
 		switch x.Kind {
 		case placement.AddReplica:
 			o.add = x.Node
+		case placement.ReplaceReplica:
+			o.add, o.remove = x.Node, x.Old
 		case placement.RemoveReplica:
 			o.remove = x.Node
 		case placement.MoveLeader:

@@ -15,10 +15,11 @@
 //
 // Plan is stateless. Repair comes before balance, and per partition one step at a time:
 //
-//	a learner on a live node     ──► Add the same node again: the leader promotes it when it has caught up
+//	a learner on a live node     ──► Add the same node again, or Replace by it: the leader promotes it when it has caught up
 //	a learner on a lost node     ──► Remove it
-//	too few sound voters         ──► Add on the best live node; if there is none and an unsound
-//	                                 replica sits on a live node (damaged): Remove that one first
+//	too few sound voters         ──► Replace an unsound one, or else Add, on the best live node;
+//	                                 if there is none and an unsound replica sits on a live
+//	                                 node (damaged): Remove that one first
 //	an unsound voter too much    ──► Remove it
 //	a sound voter too much       ──► Remove the one that spreads least and is loaded most
 //	a leader on a draining node  ──► MoveLeader

@@ -53,5 +53,5 @@ func ExamplePlan() {
 	}) {
 		fmt.Println(o)
 	}
-	// Output: add replica of partition 7 on node 4: replica 3 is on node 3, which is dead
+	// Output: replace replica of partition 7 on node 3 by one on node 4: replica 3 is on node 3, which is dead
 }

@@ -45,6 +45,8 @@ const (
 	AddReplica    OperatorKind = 1 // a voter more, on Node; a learner that is there already is promoted
 	RemoveReplica OperatorKind = 2 // no replica on Node any more
 	MoveLeader    OperatorKind = 3 // the voter on Node leads
+	// ReplaceReplica is AddReplica on Node and RemoveReplica on Old in one joint change.
+	ReplaceReplica OperatorKind = 4
 )
 
 func (k OperatorKind) String() string {
@@ -55,6 +57,8 @@ func (k OperatorKind) String() string {
 		return "remove replica"
 	case MoveLeader:
 		return "move leader"
+	case ReplaceReplica:
+		return "replace replica"
 	}
 	return "unknown operator"
 }
@@ -64,11 +68,15 @@ type Operator struct {
 	Kind      OperatorKind
 	Partition kv.PartitionID
 	Node      kv.NodeID
-	Drain     bool   // MoveLeader: away from a draining node
-	Reason    string // for people
+	Old       kv.NodeID // ReplaceReplica: whose replica goes
+	Drain     bool      // MoveLeader: away from a draining node
+	Reason    string    // for people
 }
 
 func (o Operator) String() string {
+	if o.Kind == ReplaceReplica {
+		return fmt.Sprintf("%v of partition %d on node %d by one on node %d: %s", o.Kind, o.Partition, o.Old, o.Node, o.Reason)
+	}
 	return fmt.Sprintf("%v of partition %d on node %d: %s", o.Kind, o.Partition, o.Node, o.Reason)
 }
 
@@ -132,6 +140,11 @@ func (p *planner) emit(o Operator) {
 	switch o.Kind {
 	case AddReplica:
 		p.choices[i].Replicas++
+	case ReplaceReplica:
+		p.choices[i].Replicas++
+		if old, ok := p.index(o.Old); ok {
+			p.choices[old].Replicas--
+		}
 	case RemoveReplica:
 		p.choices[i].Replicas--
 	case MoveLeader:
@@ -249,10 +262,7 @@ func (p *planner) learnerStep(part *Partition, h *health) (Operator, bool) {
 			return remove(part, r, p.whyLost(part, r)), true
 		case n.Liveness != kv.NodeLive:
 		case h.present() < part.Want:
-			return Operator{
-				Kind: AddReplica, Partition: part.Descriptor.Partition, Node: r.Node,
-				Reason: fmt.Sprintf("replica %d is a learner still, and %d of %d voters are there", r.ID, h.present(), part.Want),
-			}, true
+			return p.add(part, h, r.Node, fmt.Sprintf("replica %d is a learner still, and %d of %d voters are there", r.ID, h.present(), part.Want)), true
 		default:
 			return remove(part, r, fmt.Sprintf("replica %d is a learner that is not needed any more", r.ID)), true
 		}
@@ -276,11 +286,17 @@ func (p *planner) addStep(part *Partition, h *health) (Operator, bool) {
 	if len(chosen) == 0 {
 		return Operator{}, false
 	}
-	why := fmt.Sprintf("it has %d of %d voters", h.present(), part.Want)
+	return p.add(part, h, chosen[0], fmt.Sprintf("it has %d of %d voters", h.present(), part.Want)), true
+}
+
+// add makes a voter on a node; if there is a lost one it goes in the same change: a partition that
+// counts it beside the new one needs more sound voters for a quorum, not fewer.
+func (p *planner) add(part *Partition, h *health, n kv.NodeID, why string) Operator {
+	o := Operator{Kind: AddReplica, Partition: part.Descriptor.Partition, Node: n, Reason: why}
 	if len(h.lost) > 0 {
-		why = p.whyLost(part, h.lost[0])
+		o.Kind, o.Old, o.Reason = ReplaceReplica, h.lost[0].Node, p.whyLost(part, h.lost[0])
 	}
-	return Operator{Kind: AddReplica, Partition: part.Descriptor.Partition, Node: chosen[0], Reason: why}, true
+	return o
 }
 
 // makeRoom removes a damaged replica from a live node, so that a new one can be made there:

@@ -202,6 +202,36 @@ func TestPlaceSpreads(t *testing.T) {
 	}
 }
 
+// What was lost counts in no configuration beside its successor: there are never more voters
+// than wanted while one of them is lost.
+func TestPlanReplacesInOneStep(t *testing.T) {
+	v := &View{RepairsMax: 4, Nodes: []Node{{Liveness: kv.NodeDead}, {Liveness: kv.NodeLive}, {Liveness: kv.NodeLive}, {Liveness: kv.NodeLive}, {Liveness: kv.NodeLive}}}
+	for i := range v.Nodes {
+		v.Nodes[i].Node = kv.NodeID(i + 1)
+	}
+	voters := func(nodes ...kv.NodeID) *kv.Descriptor {
+		d := &kv.Descriptor{Generation: 1}
+		for i, n := range nodes {
+			d.Replicas = append(d.Replicas, kv.Replica{ID: kv.ReplicaID(i + 1), Node: n, Role: kv.RoleVoter})
+		}
+		return d
+	}
+	dead, damaged, missing := voters(1, 2, 3), voters(2, 3, 4), voters(2, 3)
+	dead.Partition, damaged.Partition, missing.Partition = 2, 3, 4
+	v.Partitions = []Partition{
+		{Descriptor: dead, Leader: 2, Want: 3}, {Descriptor: damaged, Leader: 2, Want: 3, Damaged: []kv.ReplicaID{3}}, {Descriptor: missing, Leader: 2, Want: 3},
+	}
+	var got []string
+	for _, o := range Plan(v) {
+		got = append(got, fmt.Sprintf("p%d: %v, old %d, new %d", o.Partition, o.Kind, o.Old, o.Node))
+	}
+	slices.Sort(got)
+	want := []string{"p2: replace replica, old 1, new 4", "p3: replace replica, old 4, new 5", "p4: add replica, old 0, new 4"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the plan is %q, want %q", got, want)
+	}
+}
+
 func TestVoters(t *testing.T) {
 	for _, c := range [][3]int{{3, 0, 0}, {3, 1, 1}, {3, 2, 1}, {3, 3, 3}, {3, 9, 3}, {5, 4, 3}, {5, 5, 5}} {
 		if got := Voters(c[0], c[1]); got != c[2] {
