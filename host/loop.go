@@ -166,7 +166,11 @@ func (l *loop) admit(now kv.Instant) {
 		if c == nil || c.answered.Load() {
 			continue
 		}
-		l.node.Cancel(now, node.RequestID(id))
+		p := kv.PartitionID(0)
+		if c.req != nil {
+			p = c.req.Partition
+		}
+		l.node.Cancel(now, node.RequestID(id), p)
 		l.answer(c, nil, nil, kv.Errorf(kv.Timeout, "the deadline passed, or the caller went away, before the answer was there"))
 	}
 }

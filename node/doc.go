@@ -4,6 +4,7 @@
 //	     │
 //	┌────▼──────────────────────── Node ─────────────────────────────┐
 //	│ route.go      which replica a request or message is for        │
+//	│ parked.go     requests that wait for a replica to lead         │
 //	│ replica.go    one partition here: Group + Partition + Machine  │
 //	│ draws.go      timestamps: waiting draws merged, grants in order│
 //	│ reads.go      lease or ReadIndex                               │

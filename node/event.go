@@ -57,7 +57,7 @@ type Config struct {
 //	Tick(now, wallMillis)              every 10 ms
 //	Request(now, id, *kv.Request)      from a client
 //	Admin(now, id, *kv.AdminRequest)
-//	Cancel(now, id)                    nobody waits for id any more
+//	Cancel(now, id, partition)         nobody waits for id any more
 //	Receive(now, from, Message)        from another node (or from itself)
 //	PeerLost(now, node)                the stream to a node broke, or dropped something
 //	Stored(now, []*replication.Append, [][]wal.Position)

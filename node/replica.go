@@ -34,8 +34,8 @@ type replica struct {
 type leadership struct {
 	leading bool
 	term    kv.Term
-	waiting []parkedRequest // requests that came between election and readiness
-	change  *replicaChange  // of the replicas, under way; leaders only
+	waiting parkedList     // requests that came between election and readiness
+	change  *replicaChange // of the replicas, under way; leaders only
 }
 
 // proposals are what the replica has for the log.
@@ -62,13 +62,6 @@ type applied struct {
 	gc, horizon   kv.Timestamp
 	flushed       kv.LogIndex // durably, as last heard
 	mvcc.Counters             // as last measured
-}
-
-type parkedRequest struct {
-	id    RequestID
-	req   *kv.Request
-	admin *kv.AdminRequest
-	at    kv.Instant // since when it waits
 }
 
 // waitingMax bounds the requests of one replica that wait for it to be ready.
@@ -124,9 +117,7 @@ func (n *Node) lead(r *replica) {
 		r.part.Lead(r.term, r.group.Descriptor(), r.applied.gc, r.applied.horizon)
 		n.draws.waiting = append(n.draws.waiting, draw{}) // to know the time of now
 	}
-	waiting := r.waiting
-	r.waiting = nil
-	for _, w := range waiting {
+	for _, w := range r.waiting.takeAll() {
 		if w.admin != nil {
 			n.admin(w.id, w.admin)
 		} else {
@@ -172,9 +163,7 @@ func (n *Node) unlead(r *replica) {
 
 // turnAway answers the requests that waited for this replica to lead.
 func (n *Node) turnAway(r *replica) {
-	waiting := r.waiting
-	r.waiting = nil
-	for _, w := range waiting {
+	for _, w := range r.waiting.takeAll() {
 		if w.admin != nil {
 			n.adminReply(w.id, nil, n.notLeader(r.group))
 		} else {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
@@ -37,16 +36,16 @@ func (n *Node) request(r *replica, id RequestID, req *kv.Request) {
 // park keeps a request until the replica leads; it is turned away as soon as another does.
 func (n *Node) park(r *replica, w parkedRequest) {
 	g := r.group
-	if g.LeaderNode() != 0 && !g.Leads() || len(r.waiting) >= waitingMax {
+	if g.LeaderNode() != 0 && !g.Leads() || r.waiting.len() >= waitingMax {
 		n.refuse(w, n.notLeader(g))
 		return
 	}
 	g.Wanted()
 	w.at = n.now
-	if len(r.waiting) == 0 {
+	if r.waiting.len() == 0 {
 		n.keep.parked = append(n.keep.parked, r)
 	}
-	r.waiting = append(r.waiting, w)
+	r.waiting.add(w)
 }
 
 // parkMax is how long a request waits for the replica to have a leader: then its sender gets
@@ -58,16 +57,10 @@ func (n *Node) parkTick() {
 	list := n.keep.parked
 	n.keep.parked = nil
 	for _, r := range list {
-		late := 0
-		for late < len(r.waiting) && n.now-r.waiting[late].at > parkMax {
-			late++
-		}
-		gone := r.waiting[:late]
-		r.waiting = r.waiting[late:]
-		for _, w := range gone {
+		for _, w := range r.waiting.takeSince(n.now - parkMax) {
 			n.refuse(w, n.leaderless(r))
 		}
-		if len(r.waiting) > 0 {
+		if r.waiting.len() > 0 {
 			n.keep.parked = append(n.keep.parked, r)
 		}
 	}
@@ -102,20 +95,26 @@ func (n *Node) wrongPartition(p kv.PartitionID) *kv.Error {
 	return e
 }
 
-// Cancel says that nobody waits for the request any more. It is rare: a deadline passed.
-func (n *Node) Cancel(now kv.Instant, id RequestID) {
+// Cancel says that nobody waits for the request any more: a deadline passed, or a caller went
+// away, with all that it asked for. p is the partition that the request named; 0 for an
+// administrator's, which may wait in the core or for any replica.
+func (n *Node) Cancel(now kv.Instant, id RequestID, p kv.PartitionID) {
 	n.at(now)
-	for _, r := range n.keep.active {
-		if r.leading && r.part != nil {
-			r.part.Cancel(id)
+	if p == 0 {
+		for _, r := range n.keep.parked {
+			r.waiting.cancel(id)
 		}
+		n.core.Cancel(coreRequest(id))
+		return
 	}
-	for _, g := range n.set.Groups() {
-		if r := n.replicas[g.Partition()]; len(r.waiting) > 0 {
-			r.waiting = slices.DeleteFunc(r.waiting, func(w parkedRequest) bool { return w.id == id })
-		}
+	r := n.replicas[p]
+	if r == nil {
+		return
 	}
-	n.core.Cancel(coreRequest(id))
+	r.waiting.cancel(id)
+	if r.leading && r.part != nil {
+		r.part.Cancel(id)
+	}
 }
 
 // Receive is a message from another node, or from this one.

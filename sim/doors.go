@@ -164,7 +164,11 @@ func (c *copyOf) forget() {
 		}
 		if tell := l.p.doors.open[id]; tell != nil {
 			delete(l.p.doors.open, id)
-			l.post(fromAnywhere, func(now kv.Instant) { l.node.Cancel(now, id) })
+			var partition kv.PartitionID
+			if c.req != nil {
+				partition = c.req.Partition
+			}
+			l.post(fromAnywhere, func(now kv.Instant) { l.node.Cancel(now, id, partition) })
 		}
 	})
 }

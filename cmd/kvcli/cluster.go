@@ -40,7 +40,9 @@ func statusRecord(st *kv.Status) output.Record {
 		{Name: "cluster_id", Value: strconv.FormatUint(st.ClusterID, 10)}, // text: it may not fit a number of JSON
 		{Name: "healthy", Value: len(st.Unhealthy) == 0},
 		{Name: "nodes", Value: output.Record{
-			{Name: "live", Value: count[kv.NodeLive]}, {Name: "suspected", Value: count[kv.NodeSuspected]}, {Name: "dead", Value: count[kv.NodeDead]},
+			{Name: "live", Value: count[kv.NodeLive]},
+			{Name: "suspected", Value: count[kv.NodeSuspected]},
+			{Name: "dead", Value: count[kv.NodeDead]},
 			{Name: "replaced", Value: count[kv.NodeReplaced]},
 		}},
 		{Name: "partitions", Value: output.Record{
