@@ -22,6 +22,7 @@ const (
 	kindPutDescriptor  kind = 7
 	kindExtendBound    kind = 8
 	kindForgetNode     kind = 10
+	kindSetVoters      kind = 11
 )
 
 // command is one change of the applied state.
@@ -82,6 +83,8 @@ func newCommand(k kind) command {
 		return &putDescriptor{}
 	case kindExtendBound:
 		return &extendBound{}
+	case kindSetVoters:
+		return &setVoters{}
 	case kindForgetNode:
 		return &forgetNode{}
 	}

@@ -24,6 +24,8 @@
 //     and Load of those keys gives the state back. A command that changes nothing writes
 //     nothing; each that changes something makes one revision, dense, from 1.
 //   - Ids of nodes, keyspaces and partitions are never given twice.
+//   - The core wants 1, 3 or 5 voters: as many as there were steady nodes for at some time, and never
+//     fewer than before (grow.go). Registry entries go only if the node was replaced (forget.go).
 //   - A partition that exists anywhere has a record, from before its first replica is made until
 //     after the last one that can be reached is gone. So a replica whose partition has no record may be dropped, and a
 //     record is overwritten by a higher generation only.

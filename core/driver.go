@@ -15,6 +15,7 @@ type driver struct {
 	// paused, so that a pause of its own makes nobody silent; node ages are measured on it.
 	listened kv.Instant
 	planAt   kv.Instant
+	growAt   kv.Instant // when more voters of the core may be proposed again
 	nodes    map[kv.NodeID]*nodeState
 	parts    map[kv.PartitionID]*partitionState
 
@@ -30,6 +31,13 @@ type driver struct {
 type nodeState struct {
 	leads map[kv.PartitionID]struct{}
 	loops []loopState // one at least
+	tenure
+}
+
+// tenure is what decides whether a node counts for the core's size, or may be forgotten.
+type tenure struct {
+	steady      bool       // it was live whenever growCore looked
+	steadySince kv.Instant // on the listened clock
 
 	said     kv.Timestamp // of a replaced node: the bound when it was last heard; 0 = never
 	forgetAt kv.Instant   // of a replaced node: when its forgetting may be proposed again

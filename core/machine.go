@@ -133,6 +133,7 @@ func (m *Machine) Tick(now kv.Instant, wallMillis int64) {
 		d.planAt = m.lead.now.Add(m.opts.PlanEvery)
 		m.finishKeyspaces()
 		m.forgetReplaced()
+		m.growCore()
 		m.plan()
 	}
 }

@@ -33,7 +33,7 @@ type Write struct {
 	Value []byte // nil = delete
 }
 
-// clusterRecord is written once.
+// clusterRecord is written once, but for Voters, which grows.
 type clusterRecord struct {
 	ID       uint64
 	Replicas int // wanted voters of a data partition, odd

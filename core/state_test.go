@@ -14,7 +14,7 @@ import (
 // randomCommand is one that may or may not be applicable to the state.
 func randomCommand(rng *rand.Rand, s *state) command {
 	keyspace := kv.KeyspaceID(rng.IntN(6))
-	switch rng.IntN(10) {
+	switch rng.IntN(11) {
 	case 0:
 		return &join{Address: fmt.Sprintf("n%d", rng.IntN(6)), Locality: fmt.Sprintf("zone=%d", rng.IntN(2)), Nonce: uint64(1 + rng.IntN(12))}
 	case 1, 2:
@@ -47,6 +47,9 @@ func randomCommand(rng *rand.Rand, s *state) command {
 		return &putDescriptor{Descriptor: d}
 	case 8:
 		return &forgetNode{Node: kv.NodeID(1 + rng.IntN(12))}
+	}
+	if rng.IntN(20) == 0 {
+		return &setVoters{Voters: rng.IntN(8)}
 	}
 	return &extendBound{Bound: kv.Timestamp(rng.IntN(1000))}
 }
@@ -182,7 +185,7 @@ func sampleCommands() []command {
 		&dropKeyspace{Keyspace: 300}, &keyspaceReady{Keyspace: 1}, &forgetKeyspace{Keyspace: 2},
 		&putDescriptor{Descriptor: SystemDescriptor(founders(3))},
 		&extendBound{Bound: kv.MakeTimestamp(1_700_000_000_000, 0)},
-		&forgetNode{Node: 300},
+		&forgetNode{Node: 300}, &setVoters{Voters: 5},
 	}
 }
 
@@ -212,7 +215,7 @@ func TestCommandGolden(t *testing.T) {
 		"\x03\x02\x01a\x01\x01\x01m\x02\x03\x01\x02\x03\x03\x03\x01\x02",
 		"\x04\x03\xac\x02", "\x05\x04\x01", "\x06\x05\x02",
 		"\a\x06\x01\x01\x00\x04\x00\x00\x00\x00\x04\x00\x00\x00\x01\x01\x04\x03\x01\x01\x01\x02\x02\x01\x03\x03\x01",
-		"\b\a\x80\x80\x80\x80\xda\xf2ϗ\x06", "\n\b\xac\x02",
+		"\b\a\x80\x80\x80\x80\xda\xf2ϗ\x06", "\n\b\xac\x02", "\v\t\x05",
 	}
 	for i, c := range sampleCommands() {
 		if got := encodeCommand(proposed{number: uint64(i), command: c}); string(got) != want[i] {
