@@ -35,7 +35,7 @@ type choice struct {
 	place []int
 }
 
-// choices are sorted by node.
+// choices are sorted by node. The numbers in their places are below the sum of all their tiers.
 func choices(nodes []Candidate) []choice {
 	all := make([]choice, 0, len(nodes))
 	numbers := map[string]int{}
@@ -56,57 +56,136 @@ func choices(nodes []Candidate) []choice {
 }
 
 func choose(nodes []choice, existing []kv.NodeID, n int) []kv.NodeID {
-	var taken [][]int
-	free := make([]*choice, 0, len(nodes))
+	c := newChooser(nodes)
 	for i := range nodes {
 		if slices.Contains(existing, nodes[i].Node) {
-			taken = append(taken, nodes[i].place)
-		} else {
-			free = append(free, &nodes[i])
+			c.take(i)
 		}
 	}
 	var chosen []kv.NodeID
-	for len(chosen) < n && len(free) > 0 {
-		best := 0
-		for i := 1; i < len(free); i++ {
-			if free[i].better(free[best], taken) {
-				best = i
-			}
+	for len(chosen) < n {
+		i := c.best(false)
+		if i < 0 {
+			break
 		}
-		chosen = append(chosen, free[best].Node)
-		taken = append(taken, free[best].place)
-		free = slices.Delete(free, best, best+1)
+		c.take(i)
+		chosen = append(chosen, nodes[i].Node)
 	}
 	return chosen
 }
 
+// chooser picks the nodes of one partition after the other.
+type chooser struct {
+	nodes  []choice
+	order  []int // indexes of nodes: by id, or the least loaded first
+	taken  []int // indexes of nodes that the partition has
+	counts []int // by number of a place: how many of the taken share it
+}
+
+// newChooser begins with the nodes by id.
+func newChooser(nodes []choice) *chooser {
+	c := &chooser{nodes: nodes, order: make([]int, len(nodes))}
+	numbers := 0
+	for i := range nodes {
+		c.order[i] = i
+		for _, p := range nodes[i].place {
+			numbers = max(numbers, p+1)
+		}
+	}
+	c.counts = make([]int, numbers)
+	return c
+}
+
+// take gives the partition a node.
+func (c *chooser) take(i int) {
+	c.taken = append(c.taken, i)
+	for _, p := range c.nodes[i].place {
+		c.counts[p]++
+	}
+}
+
+// clear begins a new partition.
+func (c *chooser) clear() {
+	for _, i := range c.taken {
+		for _, p := range c.nodes[i].place {
+			c.counts[p]--
+		}
+	}
+	c.taken = c.taken[:0]
+}
+
+// best is the node that the partition should get next; -1 if it has all. byLoad says that the order
+// is by load: then the first one that shares nothing with those taken is the best.
+func (c *chooser) best(byLoad bool) int {
+	best := -1
+	for _, i := range c.order {
+		x := &c.nodes[i]
+		if slices.Contains(c.taken, i) {
+			continue
+		}
+		if byLoad && best >= 0 && x.Reluctant && !c.nodes[best].Reluctant {
+			break
+		}
+		if best < 0 || c.better(x, &c.nodes[best]) {
+			best = i
+			if byLoad && c.counts[x.place[0]] == 0 {
+				break
+			}
+		}
+	}
+	return best
+}
+
 // better compares lexicographically: willing, a domain of its own, spread over the tiers from the
-// coarsest, replicas, bytes. Ties go to the lower id, since choices are sorted by node.
-func (c *choice) better(o *choice, taken [][]int) bool {
-	if c.Reluctant != o.Reluctant {
+// coarsest, load, id.
+func (c *chooser) better(x, o *choice) bool {
+	if x.Reluctant != o.Reluctant {
 		return o.Reluctant
 	}
-	if d := sharing(taken, c.place, len(c.place)) - sharing(taken, o.place, len(o.place)); d != 0 {
+	if d := c.shared(x.place, len(x.place)) - c.shared(o.place, len(o.place)); d != 0 {
 		return d < 0
 	}
-	for depth := 1; len(taken) > 0 && depth < max(len(c.place), len(o.place)); depth++ {
-		if d := sharing(taken, c.place, depth) - sharing(taken, o.place, depth); d != 0 {
+	for depth := 1; len(c.taken) > 0 && depth < max(len(x.place), len(o.place)); depth++ {
+		if d := c.shared(x.place, depth) - c.shared(o.place, depth); d != 0 {
 			return d < 0
 		}
 	}
-	return cmp.Or(cmp.Compare(c.Replicas, o.Replicas), cmp.Compare(c.Bytes, o.Bytes)) < 0
+	return x.lighter(o) < 0
 }
 
-// sharing counts the taken places that agree with this one on its first depth tiers.
-func sharing(taken [][]int, place []int, depth int) int {
-	depth = min(depth, len(place))
-	n := 0
-	for _, o := range taken {
-		if len(o) >= depth && o[depth-1] == place[depth-1] {
-			n++
+// shared counts the taken places that agree with this one on its first depth tiers.
+func (c *chooser) shared(place []int, depth int) int {
+	return c.counts[place[min(depth, len(place))-1]]
+}
+
+// lighter compares loads: replicas, bytes; ties go to the lower id.
+func (c *choice) lighter(o *choice) int {
+	return cmp.Or(cmp.Compare(c.Replicas, o.Replicas), cmp.Compare(c.Bytes, o.Bytes), cmp.Compare(c.Node, o.Node))
+}
+
+// sortByLoad orders the willing before the reluctant, and the least loaded first.
+func (c *chooser) sortByLoad() {
+	slices.SortFunc(c.order, c.beforeByLoad)
+}
+
+func (c *chooser) beforeByLoad(i, j int) int {
+	x, o := &c.nodes[i], &c.nodes[j]
+	if x.Reluctant != o.Reluctant {
+		if o.Reluctant {
+			return -1
 		}
+		return 1
 	}
-	return n
+	return x.lighter(o)
+}
+
+// loaded puts a node whose load has grown to its new place in the order, which holds for all others.
+func (c *chooser) loaded(i int) {
+	at := slices.Index(c.order, i)
+	behind := c.order[at+1:]
+	n, _ := slices.BinarySearchFunc(behind, i, c.beforeByLoad)
+	copy(c.order[at:], behind[:n])
+	c.order[at+n] = i
 }
 
 // tiers are the parts of a locality, the coarsest first. A node without one shares nothing
@@ -148,23 +227,33 @@ func Voters(want, nodes int) int {
 // nodes). The first of each is its preferred leader. It spreads replicas and leaders as if the
 // partitions placed before already lay there.
 func Place(nodes []Candidate, count, voters int) [][]kv.NodeID {
-	load := choices(nodes)
+	c := newChooser(choices(nodes))
+	c.sortByLoad()
+	voters = min(voters, len(nodes))
 	placed := make([][]kv.NodeID, 0, count)
+	ids := make([]kv.NodeID, 0, count*voters)
 	for range count {
-		chosen := choose(load, nil, voters)
+		c.clear()
+		for range voters {
+			c.take(c.best(true))
+		}
 		first := 0
-		for i := range chosen {
-			if c, f := find(load, chosen[i]), find(load, chosen[first]); !c.Reluctant && c.Leaders < f.Leaders {
+		for i := range c.taken {
+			x, f := &c.nodes[c.taken[i]], &c.nodes[c.taken[first]]
+			if !x.Reluctant && x.Leaders < f.Leaders {
 				first = i
 			}
 		}
-		for i, n := range chosen {
-			c := find(load, n)
-			c.Replicas++
+		from := len(ids)
+		for i, n := range c.taken {
+			ids = append(ids, c.nodes[n].Node)
 			if i == first {
-				c.Leaders++
+				c.nodes[n].Leaders++
 			}
+			c.nodes[n].Replicas++
+			c.loaded(n)
 		}
+		chosen := ids[from:len(ids):len(ids)]
 		if len(chosen) > 0 {
 			chosen[0], chosen[first] = chosen[first], chosen[0]
 		}
@@ -179,9 +268,4 @@ func PreferredLeader(d *kv.Descriptor) kv.ReplicaID {
 		return 0
 	}
 	return d.Replicas[0].ID
-}
-
-func find(sorted []choice, n kv.NodeID) *choice {
-	i, _ := slices.BinarySearchFunc(sorted, n, func(c choice, n kv.NodeID) int { return cmp.Compare(c.Node, n) })
-	return &sorted[i]
 }

@@ -358,6 +358,17 @@ func (p *planner) crowding(voters []kv.Replica, i int) []int {
 	return append(score, draining, p.choices[self].Replicas)
 }
 
+// sharing counts the places that agree with one on its first depth tiers.
+func sharing(others [][]int, place []int, depth int) int {
+	n := 0
+	for _, o := range others {
+		if len(o) >= depth && o[depth-1] == place[depth-1] {
+			n++
+		}
+	}
+	return n
+}
+
 // tiersMax is how many tiers of a locality count when a voter is to go.
 const tiersMax = 8
 

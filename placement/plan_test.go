@@ -260,13 +260,3 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkPlace(b *testing.B) {
-	var nodes []Candidate
-	for i := range 100 {
-		nodes = append(nodes, Candidate{Node: kv.NodeID(i + 1), Locality: fmt.Sprintf("region=%d,zone=%d", i%3, i%9)})
-	}
-	for b.Loop() {
-		Place(nodes, kv.HashPartitionsMax, 3)
-	}
-}
