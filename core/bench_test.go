@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -54,5 +55,20 @@ func BenchmarkCreateKeyspace(b *testing.B) {
 			b.ReportMetric(float64(placed)/float64(b.N)/1e6, "place-ms/op")
 			b.ReportMetric(float64(applied)/float64(b.N)/1e6, "apply-ms/op")
 		})
+	}
+}
+
+// BenchmarkPlan is a look at a whole cluster in which nothing is to be done, which the leader takes
+// once a second.
+func BenchmarkPlan(b *testing.B) {
+	f := newFakeCluster(b, Options{Self: 1})
+	f.found(3, 3, func(int) string { return "" })
+	for i := range 3 {
+		f.admin(&kv.AdminRequest{CreateKeyspace: &kv.CreateKeyspace{Name: fmt.Sprint("k", i), Scheme: kv.SchemeHash, Partitions: 3333}})
+		f.run(2 * time.Second)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.m.plan()
 	}
 }

@@ -174,24 +174,30 @@ func (m *Machine) plan() {
 // view is the cluster for the planner.
 func (m *Machine) view() *placement.View {
 	v := &placement.View{RepairsMax: m.opts.RepairsMax, LeaderMovesMax: m.opts.LeaderMovesMax, DrainMovesMax: m.opts.DrainMovesMax}
-	replicas := m.replicaCounts()
+	replicas, live := m.replicaCounts(), map[kv.NodeID]bool{}
+	data := placement.Voters(m.state.cluster.Replicas, m.registered())
 	m.state.nodes.Ascend(func(n kv.NodeInfo) bool {
 		ns := m.nodeState(n.ID)
+		live[n.ID] = m.liveness(n.ID) == kv.NodeLive
 		v.Nodes = append(v.Nodes, placement.Node{
 			Candidate: placement.Candidate{Node: n.ID, Locality: n.Locality, Replicas: replicas[n.ID], Leaders: len(ns.leads), Bytes: ns.bytes()},
 			Liveness:  m.liveness(n.ID), Draining: ns.draining(), Replaced: n.Replaced,
 		})
 		return true
 	})
+	v.Partitions = make([]placement.Partition, 0, m.state.partitions.Len())
 	m.state.partitions.Ascend(func(d *kv.Descriptor) bool {
 		if m.state.phase(d) == phaseDropping {
 			return true
 		}
-		p := placement.Partition{Descriptor: d, Want: m.want(d)}
+		p := placement.Partition{Descriptor: d, Want: data}
+		if d.Partition == kv.SystemPartition {
+			p.Want = m.state.cluster.Voters
+		}
 		if ps := m.lead.driver.parts[d.Partition]; ps != nil {
 			p.Damaged = ps.damaged
 			p.Busy = ps.operator != nil || m.lead.now < ps.setback.until || ps.news.generation > d.Generation
-			if ps.leader != 0 && m.liveness(ps.leader) == kv.NodeLive {
+			if live[ps.leader] {
 				p.Leader = ps.leader
 			}
 		}

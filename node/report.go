@@ -13,6 +13,7 @@ const (
 	reportInterval   = kv.Instant(500 * time.Millisecond)
 	reportSoonest    = kv.Instant(50 * time.Millisecond)
 	completeInterval = kv.Instant(5 * time.Second)
+	completePerHeld  = kv.Instant(2 * time.Millisecond) // a long list is sent, and gone through, less often
 )
 
 func coreRequest(id RequestID) core.RequestID { return core.RequestID(id) }
@@ -41,7 +42,7 @@ func (n *Node) report() {
 	if to == 0 || n.now < p.at+reportSoonest {
 		return
 	}
-	if term := n.coreTerm(); to != p.to || term != p.term || n.now >= p.complete+completeInterval {
+	if term := n.coreTerm(); to != p.to || term != p.term || n.now >= p.complete+max(completeInterval, completePerHeld*kv.Instant(len(n.set.Groups()))) {
 		p.to, p.term, p.complete = to, term, n.now
 		n.sendReport(to, true)
 		return
