@@ -121,3 +121,16 @@ func TestDeterministicCrash(t *testing.T) {
 		}
 	}
 }
+
+// TestAbandonClosesReaders: a crash in a simulator cuts readers short; nothing of them may be left.
+func TestAbandonClosesReaders(t *testing.T) {
+	e := openTest(t, Options{FS: NewMemFS(), Deterministic: true})
+	put(t, e, "k", 1, nil)
+	for range 3 {
+		if _, err := e.NewReader(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, e.Flush())
+	must(t, e.Abandon())
+}

@@ -21,8 +21,9 @@ type Engine struct {
 	retained retained
 
 	// Deterministic only.
-	unflushedBytes int // of batches, since the last flush
-	flushes        int // since the last compaction
+	unflushedBytes int                  // of batches, since the last flush
+	flushes        int                  // since the last compaction
+	readers        map[*Reader]struct{} // open
 
 	spans     *spans        // nil until the first claim
 	receivers atomic.Uint64 // numbers the staged files
@@ -43,7 +44,7 @@ func Open(opts Options) (*Engine, error) {
 	if err := checkFormat(fs, opts.Dir); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName)}
+	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName), readers: map[*Reader]struct{}{}}
 	e.retained.gc = map[kv.PartitionID]kv.Timestamp{}
 	// What a crash left of a snapshot being received was never part of the store.
 	if err := fs.RemoveAll(e.staging); err != nil {
@@ -75,8 +76,12 @@ func (e *Engine) Close() error {
 	return err
 }
 
-// Abandon closes the store without a flush: what was not flushed is gone, as in a crash.
+// Abandon closes the store without a flush: what was not flushed is gone, as in a crash. A
+// deterministic store closes the readers that its process has left open; in all others that is an error.
 func (e *Engine) Abandon() error {
+	for r := range e.readers { // in any order: nothing is read any more
+		r.Close()
+	}
 	return wrapError("closing the store "+e.opts.Dir, e.db.Close())
 }
 

@@ -18,7 +18,8 @@ import (
 type Reader struct {
 	e       *Engine
 	it      *pebble.Iterator
-	key     []byte // the engine key being sought
+	e       *Engine // that has it in its list; nil: none has
+	key     []byte  // the engine key being sought
 	bounded bool
 	room    [readerKeyBytes]byte // for key, unless it is longer
 }
@@ -36,11 +37,18 @@ func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
 	}
 	r := &Reader{e: e, it: it}
 	r.key = r.room[:0]
+	if e.opts.Deterministic {
+		r.e = e
+		e.readers[r] = struct{}{}
+	}
 	return r, nil
 }
 
 // Close frees what the reader holds.
 func (r *Reader) Close() {
+	if r.e != nil {
+		delete(r.e.readers, r)
+	}
 	// An error of the iterator was returned where it was met.
 	_ = r.it.Close()
 	r.it = nil

@@ -161,9 +161,7 @@ func (m *machine) powerLoss(p *process) {
 	}
 	m.logFS.Crash(m.w.rng, wal.CrashModes[m.w.rng.IntN(len(wal.CrashModes))])
 	m.engineFS = mvcc.CrashClone(m.engineFS)
-	if p.applier.engine != nil {
-		p.abandon()
-	}
+	p.abandon()
 }
 
 // torn runs do and returns the filesystem as it was after so many of its changes.

@@ -144,18 +144,31 @@ func stack() string {
 // close lets go of what the run holds.
 func (w *World) close() {
 	for _, m := range w.machines {
-		if p := m.alive(); p != nil && p.applier.engine != nil {
+		if p := m.alive(); p != nil {
 			p.dead = true
+			p.snapshots.close()
 			p.abandon()
 		}
 	}
 }
 
-// abandon closes the engine of a process that is gone. Readers that its end has cut short are
-// still open: Pebble complains of them, and what they hold is left to the collector.
+// abandon closes the engine of a process that is gone, and the readers that its end has cut short.
+// One that is left open lives as long as the test binary: with the build tag invariants Pebble's
+// finalizers end the whole binary because of it.
 func (p *process) abandon() {
-	defer func() { _ = recover() }()
-	_ = p.applier.engine.Abandon()
+	e := p.applier.engine
+	if e == nil {
+		return
+	}
+	p.applier.engine = nil
+	defer func() {
+		if r := recover(); r != nil {
+			p.w.violate("engines close", "", "node %d: %v", p.m.id, r)
+		}
+	}()
+	if err := e.Abandon(); err != nil {
+		p.w.violate("engines close", "", "node %d: %v", p.m.id, err)
+	}
 }
 
 // place makes the map by which gaps are told apart.

@@ -120,6 +120,7 @@ func (w *World) fatal(p *process, what string, err error) {
 		return
 	}
 	p.kill()
+	p.abandon()
 	w.violate("no fatal errors", "", "node %d, %s: %v", p.m.id, what, err)
 }
 
@@ -127,6 +128,7 @@ func (w *World) fatal(p *process, what string, err error) {
 func (w *World) unstartable(p *process, err error) {
 	w.trace.line("node %d cannot start: %v", p.m.id, err)
 	p.kill()
+	p.abandon()
 	if p.m.disk.broken { // the sync that was to fail has failed
 		p.m.disk.broken = false
 		p.m.restartLater(w.between(50*ms, 500*ms))
