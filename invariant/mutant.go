@@ -55,6 +55,8 @@ const (
 	OutcomeNoMark   Mutant = "OutcomeNoMark"
 	WindowForgets   Mutant = "WindowForgets"
 	WindowWaits     Mutant = "WindowWaits"
+	HeardUnproven   Mutant = "HeardUnproven" // of docs/adr/0005
+	DrawSeqRestarts Mutant = "DrawSeqRestarts"
 )
 
 // The mutants of storage.

@@ -18,8 +18,7 @@ import (
 type Reader struct {
 	e       *Engine
 	it      *pebble.Iterator
-	e       *Engine // that has it in its list; nil: none has
-	key     []byte  // the engine key being sought
+	key     []byte // the engine key being sought
 	bounded bool
 	room    [readerKeyBytes]byte // for key, unless it is longer
 }
@@ -38,7 +37,6 @@ func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
 	r := &Reader{e: e, it: it}
 	r.key = r.room[:0]
 	if e.opts.Deterministic {
-		r.e = e
 		e.readers[r] = struct{}{}
 	}
 	return r, nil
@@ -46,7 +44,7 @@ func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
 
 // Close frees what the reader holds.
 func (r *Reader) Close() {
-	if r.e != nil {
+	if r.e.opts.Deterministic {
 		delete(r.e.readers, r)
 	}
 	// An error of the iterator was returned where it was met.

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/wal"
@@ -49,7 +50,9 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	n := &Node{cfg: cfg, id: id, now: now, replicas: map[kv.PartitionID]*replica{}, out: &Effects{}}
 	n.id.Loops = max(id.Loops, 1)
 	n.rng = rand.New(rand.NewPCG(cfg.Seed, uint64(id.Loop)<<56|id.Incarnation<<16|uint64(id.Node)))
-	n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's
+	if !invariant.Mutated(invariant.DrawSeqRestarts) {
+		n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's (B1)
+	}
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
 	n.system.others = map[kv.PartitionID]*wal.View{}

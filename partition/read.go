@@ -28,7 +28,7 @@ func (l *leader) admitRead(id RequestID, q *kv.Read) {
 	}
 	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q}}
 	switch {
-	case q.Timestamp > l.sink.Heard():
+	case l.unproven(q.Timestamp):
 		l.drawForRead(r, id)
 	case q.Timestamp != 0:
 		l.await(r, id)
@@ -61,11 +61,16 @@ func (l *leader) admitScan(id RequestID, q *kv.Scan) {
 		return
 	}
 	r := &read{at: q.Timestamp, task: ReadTask{Scan: q}}
-	if q.Timestamp != 0 && q.Timestamp <= l.sink.Heard() {
+	if q.Timestamp != 0 && !l.unproven(q.Timestamp) {
 		l.await(r, id)
 		return
 	}
 	l.drawForRead(r, id)
+}
+
+// unproven reports whether nothing shows yet that a timestamp was drawn (docs/adr/0005).
+func (l *leader) unproven(ts kv.Timestamp) bool {
+	return ts > l.sink.Heard() && !invariant.Mutated(invariant.HeardUnproven)
 }
 
 // drawForRead gives a read of more than one key its timestamp: what is newest for one key and

@@ -73,6 +73,8 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.NoGCCommit, Scenarios: []string{"collected"}, Seeds: 5},
 		{Mutant: invariant.WindowForgets, Scenarios: []string{"window"}, Seeds: 20},
 		{Mutant: invariant.WindowWaits, Scenarios: []string{"window"}, Seeds: 40},
+		{Mutant: invariant.HeardUnproven, Scenarios: []string{"ahead"}, Seeds: 5},
+		{Mutant: invariant.DrawSeqRestarts, Scenarios: []string{"stalegrants"}, Seeds: 20},
 	}
 }
 

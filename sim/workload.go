@@ -47,6 +47,7 @@ var workloads = map[string]workload{
 	"hash":     hashRegister,
 	"late":     late,
 	"old":      old,
+	"ahead":    ahead,
 }
 
 // bankTotal is what the accounts of each bank hold together.
