@@ -113,7 +113,7 @@ func (n *Node) keepTick() {
 	}
 	n.keep.at = n.now + keepInterval
 	n.measureTick()
-	if n.keep.appended > n.cfg.LogKeepBytes/int64(n.id.Loops) { // together the loops keep to it
+	if n.keep.appended > n.cfg.LogKeepBytes/int64(n.id.Loops) || len(n.system.graves) > 0 { // together the loops keep to it; graves found at the start wait, too
 		n.flushEngine()
 	}
 	n.release()
