@@ -49,7 +49,7 @@ func (l *leader) start(id RequestID, q *kv.Commit) {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	if l.bytes >= l.opts.CommitBytesMax {
+	if l.bytes > 0 && l.bytes+c.declared.bytes > l.opts.CommitBytesMax {
 		l.sink.Reply(id, nil, l.overloaded("bytes of commits that are not applied", l.opts.CommitBytesMax))
 		return
 	}

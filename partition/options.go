@@ -10,10 +10,10 @@ import (
 type Options struct {
 	// WaitersPerKeyMax bounds the commits that hold or wait for the latch of one key.
 	WaitersPerKeyMax int
-	// RequestsMax bounds the requests that are not answered.
+	// RequestsMax bounds the requests that are not answered and the draws that are under way.
 	RequestsMax int
 	// CommitBytesMax bounds the keys and values of the commits that are admitted and not yet
-	// applied.
+	// applied; one that is larger runs alone.
 	CommitBytesMax int
 	// CopiesMax bounds the copies of one commit that wait for the same answer; beyond it the
 	// oldest is told to ask for the outcome.

@@ -28,8 +28,13 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 	case txn.Aborted:
 		l.answerAborted(t, nil)
 	default:
+		full := l.seen.Full(l.sink.Heard())
 		if l.beforeWindow(q.AsOf) {
 			l.lookUpOutcome(id, q)
+			return
+		}
+		if full { // a mark takes as much room as a commit
+			l.sink.Reply(id, nil, l.overloaded("commits of the last moments", l.opts.SeenIDsMax))
 			return
 		}
 		if !invariant.Mutated(invariant.OutcomeNoMark) {

@@ -105,7 +105,7 @@ func (p *Partition) Request(id RequestID, req *kv.Request) {
 		p.sink.Reply(id, nil, p.notLeader(0, 0))
 		return
 	}
-	if l.tickets.len() >= p.opts.RequestsMax {
+	if l.full() && !invariant.Mutated(invariant.QueueUnbounded) {
 		p.sink.Reply(id, nil, l.overloaded("requests without answer", p.opts.RequestsMax))
 		return
 	}
@@ -122,6 +122,12 @@ func (p *Partition) Request(id RequestID, req *kv.Request) {
 		p.sink.Reply(id, nil, kv.Errorf(kv.Invalid, "the request asks for nothing"))
 	}
 	l.run()
+}
+
+// full reports whether no more requests are admitted. Draws whose askers have given up count too: they
+// stay until the oracle answers, and while it cannot be reached clients come and go.
+func (l *leader) full() bool {
+	return max(l.tickets.len(), l.draws.queue.Len()) >= l.opts.RequestsMax
 }
 
 // Cancel says that nobody waits for a request any more: no answer follows. A commit that is
