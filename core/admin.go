@@ -61,6 +61,14 @@ func (m *Machine) mayWait(id RequestID) *kv.Error {
 	return nil
 }
 
+// Waiting counts the admin requests without an answer, and the draws that wait for the next bound.
+func (m *Machine) Waiting() (requests, draws int) {
+	if m.lead == nil {
+		return 0, 0
+	}
+	return len(m.lead.waiting), len(m.lead.oracle.waiting)
+}
+
 // Cancel gives up a waiting admin request: it is answered with Timeout, which says what is missing.
 // What it has begun goes on.
 func (m *Machine) Cancel(id RequestID) {

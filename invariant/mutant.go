@@ -71,3 +71,9 @@ const (
 	ApplyWithoutIndex   Mutant = "ApplyWithoutIndex"
 	CommitAboveLog      Mutant = "CommitAboveLog"
 )
+
+// The mutants of bounded queues.
+const (
+	QueueUnbounded Mutant = "QueueUnbounded"
+	ReadLeak       Mutant = "ReadLeak"
+)

@@ -301,6 +301,7 @@ func (n *Node) applied(a *Apply) {
 		}
 		return
 	}
+	r.applying.add(a, -1)
 	was := r.applied
 	r.applied = a.summary
 	r.applied.flushed, r.applied.Counters = was.flushed, was.Counters // newer than the apply

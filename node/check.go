@@ -48,6 +48,7 @@ type check struct {
 }
 
 const (
+	checksMax     = 64 // at once
 	checkTimeout  = kv.Instant(60 * time.Second)
 	checkPatience = kv.Instant(2 * time.Second) // for replicas on nodes that do not answer
 )
@@ -66,7 +67,6 @@ func (n *Node) restIsGone(c *check) bool {
 
 // startCheck proposes an entry at which every replica sums itself up.
 func (n *Node) startCheck(r *replica, id RequestID) {
-	const checksMax = 64
 	if len(n.system.checks.open) >= checksMax {
 		n.adminReply(id, nil, kv.Errorf(kv.Unavailable, "%d checks are under way, the most that may: try again", checksMax))
 		return

@@ -40,6 +40,7 @@ type Config struct {
 	QuorumReads bool   // --read-mode=quorum: no lease serves a read
 	Seed        uint64 // of the node's random source
 	Partition   partition.Options
+	Flow        replication.Flow
 	Core        core.Options
 	// LogKeepBytes is how much log may stand before groups that hold it back are flushed or rewritten forward.
 	LogKeepBytes int64

@@ -142,13 +142,15 @@ func (n *Node) release() {
 	}
 	left := checkpointsMax
 	for _, g := range n.set.Groups() {
-		const liveMax = 64 << 10
 		v := g.View()
-		if left > 0 && v.OldestSegment() == oldest && n.keep.newest > oldest+segmentsKept && v.LiveBytes() < liveMax && g.Checkpoint() {
+		if left > 0 && v.OldestSegment() == oldest && n.keep.newest > oldest+segmentsKept && v.LiveBytes() < checkpointBytesMax && g.Checkpoint() {
 			left--
 		}
 	}
 }
+
+// checkpointBytesMax bounds the records of a group that are written forward.
+const checkpointBytesMax = 64 << 10
 
 // segmentsKept is how many segments a group's last write may lie behind before it is written forward.
 const segmentsKept = 2

@@ -59,7 +59,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	n.system.resetting = map[kv.PartitionID]*resetting{}
 	n.reads.parked = map[uint64]*indexRead{}
 	n.set = replication.NewSet(now, replication.Options{
-		Self: id.Node, Incarnation: id.Incarnation, Fresh: id.Fresh, Params: cfg.Replication,
+		Self: id.Node, Incarnation: id.Incarnation, Fresh: id.Fresh, Params: cfg.Replication, Flow: cfg.Flow,
 		Loop: id.Loop, Loops: id.Loops, Cache: wal.NewCache(cfg.EntryCacheBytes), Logger: raftLogger{},
 	}, env{n})
 	n.core = core.New(cfg.Core, coreSink{n})

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/partition"
 	"github.com/kvd-db/kvd/replication"
@@ -16,6 +17,8 @@ type indexReads struct {
 	parked map[uint64]*indexRead // by the context handed to the group
 	ready  []*indexRead          // proven, waiting until index is applied
 }
+
+func (x *indexReads) len() int { return len(x.parked) + len(x.ready) }
 
 type indexRead struct {
 	ctx   uint64
@@ -44,11 +47,13 @@ func (n *Node) read(t *partition.ReadTask) {
 	n.readIndex(r, &indexRead{task: t})
 }
 
+// parkedMax bounds the reads that wait for a proof of leadership, or for what it named to be applied.
+const parkedMax = 1 << 16
+
 func (n *Node) readIndex(r *replica, x *indexRead) {
-	const parkedMax = 1 << 16
 	n.reads.next++
 	x.ctx, x.rep, x.term = n.reads.next, r, r.term
-	if len(n.reads.parked) >= parkedMax {
+	if n.reads.len() >= parkedMax {
 		n.refuseRead(x, kv.Errorf(kv.Unavailable, "%d reads wait for a proof of leadership, the most that may: try again", parkedMax))
 		return
 	}
@@ -114,7 +119,9 @@ func (n *Node) dropReads(r *replica) {
 	for ctx, x := range n.reads.parked {
 		if x.rep == r {
 			gone = append(gone, x)
-			delete(n.reads.parked, ctx)
+			if !invariant.Mutated(invariant.ReadLeak) {
+				delete(n.reads.parked, ctx)
+			}
 		}
 	}
 	slices.SortFunc(gone, func(a, b *indexRead) int { return cmp.Compare(a.ctx, b.ctx) })

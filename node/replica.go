@@ -44,8 +44,9 @@ type proposals struct {
 	refused []byte // an entry that raft did not take: goes before all others of the term
 }
 
-// usage is when the partition was last used here.
+// usage is when the partition was last used here, and what is under way for it.
 type usage struct {
+	applying
 	usedAt kv.Instant   // of the newest request
 	wrote  kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
 	active bool         // in the list of replicas that are ticked
@@ -185,6 +186,7 @@ func (n *Node) notLeader(g *replication.Group) *kv.Error {
 func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []*raftpb.ConfState, done replication.Responses) {
 	r := n.replicas[g.Partition()]
 	a := &Apply{kind: applyEntries, rep: r, entries: entries, confs: confs, done: done, summary: applied{Counters: r.applied.Counters}}
+	r.applying.add(a, 1)
 	for i, e := range entries {
 		if e.GetType() != raftpb.EntryNormal {
 			r.doomed = r.doomed || confs[i] != nil && !memberOf(confs[i], g.Replica())

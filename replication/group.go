@@ -11,16 +11,6 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// Bounds of one group's traffic. A follower that needs more falls behind to its log, and
-// then to a snapshot, never into the leader's memory.
-const (
-	messageBytesMax     = 1 << 20  // entries in one append message
-	applyBytesMax       = 16 << 20 // entries handed out for apply at a time
-	uncommittedBytesMax = 32 << 20 // proposed and not committed
-	inflightMessagesMax = 256      // appends on their way to one follower
-	inflightBytesMax    = 8 << 20  // the same in bytes
-)
-
 // Role is what a replica is at the moment.
 type Role uint8
 
@@ -96,12 +86,12 @@ func (s *Set) Open(o OpenGroup) (*Group, error) {
 	g := &Group{id: o.Descriptor.Partition, replica: o.Replica, set: s, desc: o.Descriptor, conf: o.Conf}
 	g.state.applied, g.state.appliedTerm = o.Applied, o.AppliedTerm
 	g.log = newLogStore(g, o)
-	p := s.params
+	p, f := s.params, s.flow
 	rn, err := raft.NewRawNode(&raft.Config{
 		ID: uint64(o.Replica), ElectionTick: p.ElectionTicks, HeartbeatTick: p.HeartbeatTicks,
 		Storage: g.log, Applied: uint64(o.Applied), AsyncStorageWrites: true,
-		MaxSizePerMsg: messageBytesMax, MaxCommittedSizePerReady: applyBytesMax, MaxUncommittedEntriesSize: uncommittedBytesMax,
-		MaxInflightMsgs: inflightMessagesMax, MaxInflightBytes: inflightBytesMax,
+		MaxSizePerMsg: f.MessageBytesMax, MaxCommittedSizePerReady: f.ApplyBytesMax, MaxUncommittedEntriesSize: f.UncommittedBytesMax,
+		MaxInflightMsgs: f.InflightMessagesMax, MaxInflightBytes: f.InflightBytesMax,
 		CheckQuorum: !invariant.Mutated(invariant.NoCheckQuorum), PreVote: true, ReadOnlyOption: raft.ReadOnlySafe,
 		DisableProposalForwarding: true, StepDownOnRemoval: true, Logger: s.logger,
 	})
@@ -260,6 +250,7 @@ func (g *Group) Propose(data []byte) error {
 	if err := g.rn.Propose(data); err != nil {
 		return kv.Errorf(kv.Unavailable, "partition %d takes no proposals now: %v", g.id, err)
 	}
+	g.lead.uncommitted.add(1, len(data))
 	g.proposed()
 	return nil
 }

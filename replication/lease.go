@@ -31,6 +31,8 @@ type leading struct {
 	oldest  kv.Instant        // since when something proposed has not been committed; 0 = nothing (L68)
 	seq     uint64            // of ReadIndex batches
 	held    []*raftpb.Message // appends without entries, one a follower; see hold.go
+
+	uncommitted uncommitted
 }
 
 func (l *leading) begin(t kv.Term) {
@@ -44,7 +46,7 @@ func (l *leading) begin(t kv.Term) {
 
 func (l *leading) end() {
 	l.revoke()
-	l.marks, l.reads, l.asked, l.oldest, l.awake, l.held = nil, nil, nil, 0, false, nil
+	l.marks, l.reads, l.asked, l.oldest, l.awake, l.held, l.uncommitted = nil, nil, nil, 0, false, nil, uncommitted{}
 }
 
 // revoke makes every read under way outside the loop fail its check.

@@ -16,6 +16,7 @@ import (
 type Set struct {
 	self    kv.NodeID
 	params  Params
+	flow    Flow
 	env     Env
 	support Support
 	cache   *wal.Cache // of the newest entries, shared by all groups
@@ -74,13 +75,14 @@ type Options struct {
 	Fresh       bool // the store was created by this process: it has promised nothing yet (L6)
 	Loop, Loops int  // which of the node's loops this is, and how many there are; 0 of 0 is 0 of 1
 	Params      Params
+	Flow        Flow
 	Cache       *wal.Cache
 	Logger      raft.Logger
 }
 
 // NewSet makes the Set of a node that just started.
 func NewSet(now kv.Instant, o Options, env Env) *Set {
-	s := &Set{self: o.Self, params: o.Params, env: env, cache: o.Cache, byID: map[kv.PartitionID]*Group{}, logger: o.Logger}
+	s := &Set{self: o.Self, params: o.Params, flow: o.Flow.WithDefaults(), env: env, cache: o.Cache, byID: map[kv.PartitionID]*Group{}, logger: o.Logger}
 	s.support = Support{params: o.Params, incarnation: o.Incarnation, loop: o.Loop, loops: max(o.Loops, 1), onEnd: s.promiseEnded, onChange: s.wakeLed}
 	const never = kv.Instant(-1 << 60)
 	s.clock = clock{heartbeatAt: never, tickAt: never}
@@ -196,6 +198,9 @@ func (g *Group) apply(m *raftpb.Message) {
 			return
 		}
 		if !ok {
+			if g.last.role == Leader && kv.Term(e.GetTerm()) == g.last.term && len(e.GetData()) > 0 {
+				g.lead.uncommitted.add(-1, -len(e.GetData()))
+			}
 			continue
 		}
 		if confs == nil {

@@ -20,7 +20,8 @@ type MutantCase struct {
 
 // Mutants is the table of all planted bugs.
 func Mutants() []MutantCase {
-	return append(append(livenessMutants(), transactionMutants()...), storageMutants()...)
+	all := append(livenessMutants(), transactionMutants()...)
+	return append(append(all, storageMutants()...), limitMutants()...)
 }
 
 func livenessMutants() []MutantCase {
@@ -91,6 +92,13 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
 		{Mutant: invariant.ReleaseByOneLoop, Scenarios: []string{"loops"}, Seeds: 5},
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
+	}
+}
+
+func limitMutants() []MutantCase {
+	return []MutantCase{
+		{Mutant: invariant.QueueUnbounded, Scenarios: []string{"overload"}, Seeds: 3},
+		{Mutant: invariant.ReadLeak, Scenarios: []string{"overload", "quorum"}, Seeds: 6},
 	}
 }
 

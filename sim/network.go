@@ -26,7 +26,11 @@ type link struct {
 	cutBulk  ns     // nothing but heartbeats arrives until then
 	slow     ns     // everything is late until then, by slowBy
 	slowBy   ns
+	load     linkLoad
 }
+
+// linkLoad is what is on its way.
+type linkLoad struct{ messages, bytes int64 }
 
 // network is all links.
 type network struct {
@@ -114,7 +118,11 @@ func (n *network) carry(l *link, lane int, raw []byte, m *node.Message) {
 	if target == nil {
 		return
 	}
+	l.load.messages++
+	l.load.bytes += int64(len(raw))
 	n.w.after(at-n.w.now, func() {
+		l.load.messages--
+		l.load.bytes -= int64(len(raw))
 		if l.stream != stream || life < l.life || n.w.now < l.cut || lane == 1 && n.w.now < l.cutBulk {
 			return
 		}

@@ -3,6 +3,7 @@ package sim
 import (
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/node"
+	"github.com/kvd-db/kvd/replication"
 )
 
 // input is one event on its way into a node.
@@ -42,6 +43,7 @@ type process struct {
 	readers   readers
 	doors     doors
 	snapshots snapshots
+	flow      replication.Flow // as the node is configured
 	dead      bool
 }
 

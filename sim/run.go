@@ -101,6 +101,7 @@ func (w *World) live() {
 	w.flushes()
 	w.populate()
 	w.haunt()
+	w.watchLimits()
 	if w.cfg.Script.Act != nil {
 		w.cfg.Script.Act(w)
 	}

@@ -156,6 +156,7 @@ func (w *World) idle() {
 		return
 	}
 	w.run(w.now + idleTime)
+	w.drain()
 	for _, m := range w.machines {
 		if p := m.alive(); p != nil && w.phase.broken == nil {
 			p.withinLimits()

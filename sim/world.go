@@ -85,6 +85,7 @@ func (w *World) nodeConfig(p *process) node.Config {
 	if w.cfg.Node != nil {
 		w.cfg.Node(&c)
 	}
+	p.flow = c.Flow
 	return c
 }
 
