@@ -35,6 +35,8 @@ type checks struct {
 	open []*check
 }
 
+// A replica that a snapshot has carried over the command that asks for sums, or that lost the command's answer in a
+// crash or on a broken stream, never answers: then everybody is asked once more, at a new index.
 type check struct {
 	id      uint64
 	request RequestID
@@ -45,24 +47,40 @@ type check struct {
 	until   kv.Instant
 	index   kv.LogIndex
 	got     []kv.ReplicaDigest
+	attempt
+}
+
+// attempt is how often the sums were asked for.
+type attempt struct {
+	count int
+	vain  bool // somebody will not answer this time
 }
 
 const (
 	checksMax     = 64 // at once
+	attemptsMax   = 4  // of one check
 	checkTimeout  = kv.Instant(60 * time.Second)
 	checkPatience = kv.Instant(2 * time.Second) // for replicas on nodes that do not answer
 )
 
-// restIsGone reports whether all replicas that have not answered are on nodes that do not
-// support this one, that is, most likely down.
-func (n *Node) restIsGone(c *check) bool {
+func (c *check) answered(node kv.NodeID) bool {
+	return slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == node })
+}
+
+// rest counts the replicas that have not answered and are still members: those on nodes that support this one,
+// and those on nodes that do not, that is, are most likely down.
+func (n *Node) rest(c *check) (here, gone int) {
 	for _, r := range c.desc.Replicas {
-		answered := slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == r.Node })
-		if !answered && (r.Node == n.id.Node || n.set.Supported(r.Node, c.desc.Partition)) {
-			return false
+		now, member := c.rep.group.Descriptor().ReplicaOn(r.Node)
+		switch {
+		case c.answered(r.Node):
+		case member && now.ID == r.ID && (r.Node == n.id.Node || n.set.Supported(r.Node, c.desc.Partition)):
+			here++
+		default:
+			gone++
 		}
 	}
-	return true
+	return here, gone
 }
 
 // startCheck proposes an entry at which every replica sums itself up.
@@ -72,12 +90,36 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 		return
 	}
 	n.system.checks.next++
-	c := &check{
-		id: n.id.Incarnation<<32 | n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop), request: id, rep: r, term: r.term,
-		desc: r.group.Descriptor(), begun: n.now, until: n.now + checkTimeout,
-	}
+	c := &check{request: id, rep: r, term: r.term, desc: r.group.Descriptor(), begun: n.now, until: n.now + checkTimeout}
 	n.system.checks.open = append(n.system.checks.open, c)
-	r.part.ProposeDigest(c.id)
+	n.askSums(c)
+}
+
+// askSums proposes the command, under an id of its own each time.
+func (n *Node) askSums(c *check) {
+	n.system.checks.next++
+	c.id = n.id.Incarnation<<32 | n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop)
+	c.index, c.got, c.vain = 0, nil, false
+	c.count++
+	c.rep.part.ProposeDigest(c.id)
+}
+
+// carried notes that a replica jumped to an index.
+func (n *Node) carried(from kv.NodeID, p kv.PartitionID, to kv.LogIndex) {
+	for _, c := range n.system.checks.open {
+		if c.desc.Partition == p && !c.answered(from) && c.index <= to { // not known yet: asked in vain, perhaps
+			c.vain = true
+		}
+	}
+}
+
+// unheard notes that messages of a node may be lost.
+func (n *Node) unheard(node kv.NodeID) {
+	for _, c := range n.system.checks.open {
+		if _, ok := c.desc.ReplicaOn(node); ok && !c.answered(node) {
+			c.vain = true
+		}
+	}
 }
 
 // DigestDone takes back a sum and sends it to the leader, who asked for it.
@@ -95,12 +137,16 @@ func (n *Node) DigestDone(now kv.Instant, t *DigestTask) {
 }
 
 func (n *Node) digest(from kv.NodeID, d *Digest) {
+	if d.Check == 0 {
+		n.carried(from, d.Partition, d.Index)
+		return
+	}
 	i := slices.IndexFunc(n.system.checks.open, func(c *check) bool { return c.id == d.Check && c.desc.Partition == d.Partition })
 	if i < 0 {
 		return
 	}
 	c := n.system.checks.open[i]
-	if slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == from }) {
+	if c.answered(from) {
 		return
 	}
 	d.Sum.Node = from
@@ -119,7 +165,7 @@ func (n *Node) finishCheck(i int) {
 		a.Equal = a.Equal && g.Hash == first.Hash && g.Keys == first.Keys && g.Versions == first.Versions
 	}
 	for _, r := range c.desc.Replicas {
-		if !slices.ContainsFunc(c.got, func(g kv.ReplicaDigest) bool { return g.Node == r.Node }) {
+		if !c.answered(r.Node) {
 			a.Digests = append(a.Digests, kv.ReplicaDigest{Node: r.Node, Missing: true})
 		}
 	}
@@ -131,12 +177,16 @@ func (n *Node) finishCheck(i int) {
 func (n *Node) checkTick() {
 	for i := 0; i < len(n.system.checks.open); {
 		c := n.system.checks.open[i]
+		here, gone := n.rest(c)
 		switch {
 		case !c.rep.leading || c.rep.term != c.term:
 			n.system.checks.open = slices.Delete(n.system.checks.open, i, i+1)
 			n.adminReply(c.request, nil, n.notLeader(c.rep.group))
-		case n.now > c.until, n.now > c.begun+checkPatience && n.restIsGone(c):
+		case n.now > c.until, n.now > c.begun+checkPatience && here == 0:
 			n.finishCheck(i)
+		case c.vain && gone == 0 && c.count < attemptsMax:
+			n.askSums(c)
+			i++
 		default:
 			i++
 		}

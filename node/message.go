@@ -28,7 +28,7 @@ func (m *Message) Urgent() bool { return m.Heartbeat != nil || m.Ack != nil }
 // Digest is one replica's sum over its versions at the index of a digest command.
 type Digest struct {
 	Partition kv.PartitionID
-	Check     uint64 // the id of the check
+	Check     uint64 // the id of the check; 0: a snapshot carried the replica to Index, and over all commands before it
 	Index     kv.LogIndex
 	Replica   kv.ReplicaID
 	Sum       kv.ReplicaDigest

@@ -150,6 +150,7 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 func (n *Node) PeerLost(now kv.Instant, node kv.NodeID) {
 	n.at(now)
 	n.set.PeerLost(node)
+	n.unheard(node)
 	if node == n.oracle() {
 		n.draws.again()
 	}

@@ -95,6 +95,9 @@ func (n *Node) installed(a *Apply) {
 	r.applied = summaryOf(a.state)
 	n.outgrown(r)
 	n.set.Installed(r.group, conf, a.state.Descriptor.Clone())
+	if to := r.group.LeaderNode(); to != 0 {
+		n.send(to, Message{Digest: &Digest{Partition: r.group.Partition(), Index: a.state.Applied, Replica: r.group.Replica()}})
+	}
 }
 
 func (n *Node) discard(g *replication.Group) {

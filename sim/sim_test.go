@@ -24,6 +24,7 @@ var smoke = []struct {
 	{"overload", []uint64{1, 2}, 4 * time.Second, 0},
 	{"ahead", []uint64{1}, 4 * time.Second, 0},
 	{"stalegrants", []uint64{1}, 5 * time.Second, 0},
+	{"carried", []uint64{1}, 11 * time.Second, 0},
 	{"general", []uint64{1}, 4 * time.Second, 5},
 	{"loops", []uint64{1, 2}, 6 * time.Second, 0},
 	{"looptraps", []uint64{1}, 6 * time.Second, 0},
