@@ -188,8 +188,11 @@ func (b *Batch) Commit() error {
 		return err
 	}
 	// A full memtable would be flushed in the background, at a time of its own choosing.
-	if b.e.unflushedBytes += size; b.e.unflushedBytes > b.e.opts.MemTableBytes/8 {
-		return b.e.Flush()
+	if b.e.unflushedBytes += size; b.e.unflushedBytes <= b.e.opts.MemTableBytes/8 {
+		return nil
+	}
+	if err := b.e.Flush(); kv.KindOf(err) != kv.DiskFull { // the batch is in: a full disk concerns the next one
+		return err
 	}
 	return nil
 }

@@ -79,6 +79,8 @@ func (e *Engine) Close() error {
 // Abandon closes the store without a flush: what was not flushed is gone, as in a crash. A
 // deterministic store closes the readers that its process has left open; in all others that is an error.
 func (e *Engine) Abandon() error {
+	e.health.ending.Store(true)
+	e.health.gate.end()
 	for r := range e.readers { // in any order: nothing is read any more
 		r.Close()
 	}
@@ -89,6 +91,7 @@ func (e *Engine) Abandon() error {
 // disk refuses writes.
 func (e *Engine) Flush() error {
 	e.unflushedBytes = 0
+	e.health.gate.set(true)
 	done, err := e.db.AsyncFlush()
 	if err != nil {
 		return wrapError("flushing", err)
@@ -102,7 +105,11 @@ func (e *Engine) Flush() error {
 	if e.flushes++; e.flushes < compactEvery {
 		return nil
 	}
-	return e.Compact()
+	// Elsewhere compactions go on in the background: a full disk and damage are Health's to tell.
+	if err := e.Compact(); kv.KindOf(err) != kv.DiskFull && kv.KindOf(err) != kv.Corruption {
+		return err
+	}
+	return nil
 }
 
 // FlushAsync begins to make everything committed so far durable, and does not wait.

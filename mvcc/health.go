@@ -3,10 +3,8 @@ package mvcc
 import (
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -19,6 +17,8 @@ type health struct {
 	flush   atomic.Pointer[kv.Error] // the last failed flush: until one succeeds
 	failure chan struct{}            // room for one: a flush has failed
 	ended   error                    // of the flush that has just ended; Pebble calls back one at a time
+	gate    *gate                    // of a deterministic store; nil: none
+	ending  atomic.Bool              // nothing waits for space any more
 	stalls  atomic.Int64
 	flushes atomic.Int64
 }
@@ -81,6 +81,7 @@ func (h *health) report(err error) {
 
 func (h *health) flushFailed(err error) {
 	h.flush.Store(kv.AsError(err))
+	h.gate.set(false)
 	select {
 	case h.failure <- struct{}{}:
 	default:
@@ -106,23 +107,3 @@ func (h *health) wait(done <-chan struct{}) error {
 		}
 	}
 }
-
-// patientFS keeps Pebble from spinning: it tries a failed flush again at once, for as long as
-// the disk is full. New files are made slowly while that lasts.
-type patientFS struct {
-	vfs.FS
-	health *health
-}
-
-const flushRetryPause = 100 * time.Millisecond
-
-// Create is called by flushes without any lock of Pebble's.
-func (fs patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if fs.health.flush.Load() != nil {
-		time.Sleep(flushRetryPause)
-	}
-	return fs.FS.Create(name, category)
-}
-
-// Unwrap is the filesystem below.
-func (fs patientFS) Unwrap() vfs.FS { return fs.FS }

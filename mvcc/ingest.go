@@ -125,6 +125,12 @@ func (s *SnapshotSink) end(body []byte) error {
 	if t != s.totals {
 		return kv.Errorf(kv.Corruption, "a snapshot of partition %d ends with %d entries of %d bytes, received were %d of %d: send it again", s.args.Partition, t.entries, t.bytes, s.totals.entries, s.totals.bytes)
 	}
+	// The disk is asked for the copy's space now, while it can still be refused.
+	if s.tables.w != nil {
+		if err := s.tables.finishSection(); err != nil {
+			return err
+		}
+	}
 	s.ended = true
 	return nil
 }
@@ -134,7 +140,7 @@ func (s *SnapshotSink) State() ReplicaState { return s.state }
 
 // Ingest replaces everything that the store holds of the span (see Replaces), and the state of
 // the replica, by the copy and the given state: in one atomic step, durable when it returns (rule
-// 50). The sink must have seen its last chunk.
+// 50). The sink must have seen its last chunk. With DiskFull nothing is done, and Ingest can be called again.
 func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if !s.ended {
 		return kv.Errorf(kv.Internal, "a snapshot of partition %d is taken in before its end: report this", s.args.Partition)
@@ -146,13 +152,16 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if err := s.e.Flush(); err != nil {
 		return err
 	}
-	if err := s.tables.finish(state); err != nil {
-		return err
+	was := s.tables.received()
+	err := s.tables.finish(state)
+	if err == nil {
+		s.e.retained.raise(s.args.Partition, state.GC)
+		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
+		err = wrapError("taking in a snapshot", err)
 	}
-	s.e.retained.raise(s.args.Partition, state.GC)
-	_, err := s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 	if err != nil {
-		return wrapError("taking in a snapshot", err)
+		s.tables.backTo(was)
+		return err
 	}
 	s.tables.paths = nil
 	return nil

@@ -115,7 +115,7 @@ func (o *Options) pebbleOptions(h *health) *pebble.Options {
 		}
 	}
 	if o.Deterministic {
-		o.makeDeterministic(p)
+		o.makeDeterministic(p, h)
 	}
 	if o.tune != nil {
 		o.tune(p)
@@ -125,8 +125,9 @@ func (o *Options) pebbleOptions(h *health) *pebble.Options {
 }
 
 // makeDeterministic switches off what would let the timing of goroutines reach a result.
-func (o *Options) makeDeterministic(p *pebble.Options) {
-	p.FS = o.FS
+func (o *Options) makeDeterministic(p *pebble.Options, h *health) {
+	h.gate = newGate()
+	p.FS = steppedFS{o.FS, h.gate}
 	p.DisableAutomaticCompactions = true
 	p.DisableTableStats = true
 	p.FlushDelayDeleteRange = 0

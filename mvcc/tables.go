@@ -143,6 +143,26 @@ func (t *tables) finishSection() error {
 	return nil
 }
 
+// received is what the chunks of a copy have made; finish adds to it.
+type received struct {
+	sections []section
+	paths    int
+}
+
+func (t *tables) received() received { return received{t.sections, len(t.paths)} }
+
+// backTo undoes a finish that has failed.
+func (t *tables) backTo(was received) {
+	if t.w != nil {
+		_ = t.w.Close() // an incomplete table, of no use
+		t.w = nil
+	}
+	for _, p := range t.paths[was.paths:] {
+		_ = t.e.opts.FS.Remove(p) // a restart removes what is left
+	}
+	t.sections, t.paths, t.from = was.sections, t.paths[:was.paths], nil
+}
+
 // finish ends all sections, and writes the state of the replica into a table of its own.
 func (t *tables) finish(s *ReplicaState) error {
 	for len(t.sections) > 0 {

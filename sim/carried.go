@@ -45,7 +45,7 @@ func (w *World) compare(p *process, id kv.PartitionID, within ns) {
 		}
 	})
 	w.after(within, func() {
-		if !told && !p.dead && p.w.now >= p.loop.paused {
+		if !told && !p.dead && p.w.now >= p.at(id).stillUntil() {
 			w.violate("checks end", "", "node %d has not compared the replicas of partition %d within %d ms", p.m.id, id, within/ms)
 		}
 	})
