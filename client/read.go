@@ -177,17 +177,39 @@ func (c *Client) Scan(ctx context.Context, r Range, opts ...ScanOption) iter.Seq
 		}
 		s := c.router.Scan(ctx, q)
 		defer s.Close()
+		var copies arena
 		for {
 			row, ok, err := s.Next()
 			if err != nil {
 				yield(Pair{}, typed(err))
 				return
 			}
-			if !ok || !yield(pairOf(q.Keyspace.UserKey(row.Key), row.Value, row.Version), nil) {
+			if !ok || !yield(copies.pair(q.Keyspace.UserKey(row.Key), row.Value, row.Version), nil) {
 				return
 			}
 		}
 	}
+}
+
+// arena is memory that several pairs of a scan share: an allocation for each would cost more than
+// the copying. It is small, so that a pair that is kept does not keep much else.
+type arena struct{ room []byte }
+
+const arenaBytes = 4 << 10
+
+func (a *arena) pair(key, value []byte, version Timestamp) Pair {
+	n := len(key) + len(value)
+	if n > arenaBytes/4 {
+		return pairOf(key, value, version)
+	}
+	if n > len(a.room) {
+		a.room = make([]byte, arenaBytes)
+	}
+	b := a.room[:n:n]
+	a.room = a.room[n:]
+	k := copy(b, key)
+	copy(b[k:], value)
+	return Pair{Key: b[:k:k], Value: b[k:], Version: version}
 }
 
 // Count is how many keys a range has, all counted at one timestamp. Limit has no meaning.
