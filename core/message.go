@@ -122,7 +122,7 @@ type Report struct {
 	Replicas int
 	Bytes    int64
 	Draining bool // the node is about to stop
-	DiskFull bool // the disk of its log is full: it cannot lead
+	DiskFull bool // the disk of its log or of its engine is full: it cannot lead
 }
 
 // covers reports whether a complete report speaks of a partition.

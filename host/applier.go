@@ -2,6 +2,7 @@ package host
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,6 +19,7 @@ type applier struct {
 	work    *queue[*node.Apply]
 	applied func([]*node.Apply)
 	flushed func([]node.Flushed)
+	full    func(bool) // to the node: the engine finds no space, or does again
 	fail    func(error)
 	logger  hclog.Logger
 	metrics *applyMetrics
@@ -25,6 +27,7 @@ type applier struct {
 	collects  *queue[*node.CollectTask] // old versions to be deleted, a bounded step each
 	collected func(*node.CollectTask)
 
+	waits  atomic.Bool   // for space, and the node knows it
 	wanted chan struct{} // a flush is asked for; has room for one
 	end    chan struct{}
 	group  sync.WaitGroup
@@ -60,13 +63,21 @@ func (a *applier) run() {
 			a.fail(err)
 			return
 		}
+		if a.waits.Swap(false) {
+			a.logger.Info("there is space on the disk of the engine again")
+			a.full(false)
+		}
 		a.metrics.ran(len(work), time.Since(begun))
 		a.applied(work)
 	}
 }
 
 // wait is how the applier meets a full disk: it tries again until there is space or the end.
-func (a *applier) wait(error) bool {
+func (a *applier) wait(err error) bool {
+	if !a.waits.Swap(true) {
+		a.logger.Error("the disk of the engine is full: this node gives its leaderships away and refuses writes until there is space", "error", err)
+		a.full(true)
+	}
 	select {
 	case <-a.end:
 		return false
@@ -132,6 +143,9 @@ func (a *applier) flusher() {
 			}
 		case <-tick.C:
 		}
+		if !a.usable() {
+			return
+		}
 		sick.look(time.Now(), a.engine.Health())
 		if n := a.engine.Metrics().Flushes; asked || n != known {
 			known = n
@@ -146,10 +160,22 @@ func (a *applier) tell() {
 		list = append(list, node.Flushed{Partition: p, Applied: applied})
 	})
 	if err != nil {
-		a.logger.Error("reading what is flushed", "error", err)
+		a.fail(err) // what the engine cannot say of all replicas it cannot say of any
 		return
 	}
 	a.flushed(list)
+}
+
+// usable ends the node if the engine's disk failed: what it says of later writes cannot be trusted
+// (rule 57). A full disk passes, and damage concerns the replicas that have it.
+func (a *applier) usable() bool {
+	err := a.engine.FlushFailed()
+	switch kv.KindOf(err) {
+	case 0, kv.DiskFull, kv.Corruption:
+		return true
+	}
+	a.fail(err)
+	return false
 }
 
 // spell tells what the engine suffers from, once for each ailment, and once when it is over. One

@@ -184,6 +184,7 @@ func (h *Host) connectParts(r *running, self handshake) {
 	r.applier = &applier{
 		engine: r.engine, applied: ls.applied, fail: h.fail, logger: log.Named("engine"), metrics: &h.metrics.apply,
 		flushed: func(f []node.Flushed) { ls.every(func(n *node.Node, now kv.Instant) { n.Flushed(now, f) }) },
+		full:    func(full bool) { ls.every(func(n *node.Node, now kv.Instant) { n.EngineFull(now, full) }) },
 		collected: func(t *node.CollectTask) {
 			ls.of(t.Partition()).do(func(n *node.Node, now kv.Instant) { n.Collected(now, t) })
 		},
@@ -201,6 +202,9 @@ func (h *Host) connectParts(r *running, self handshake) {
 		admit: r.receiver.admit, address: r.address, full: func() bool { return r.disk.health.full.Load() },
 		sent: func(s node.SendSnapshot, ok bool) {
 			ls.of(s.Args.Partition).do(func(n *node.Node, now kv.Instant) { n.SnapshotSent(now, s.Args.Partition, s.ToReplica, ok) })
+		},
+		damaged: func(p kv.PartitionID, err error) {
+			ls.of(p).do(func(n *node.Node, now kv.Instant) { n.Damaged(now, p, err) })
 		},
 		received: func(from kv.NodeID, s *node.Snapshot) {
 			ls.of(s.Partition).do(func(n *node.Node, now kv.Instant) { n.SnapshotReceived(now, from, s) })

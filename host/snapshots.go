@@ -40,6 +40,7 @@ type snapshots struct {
 	address   func(kv.NodeID) (string, bool)
 	sent      func(s node.SendSnapshot, ok bool)
 	received  func(from kv.NodeID, s *node.Snapshot)
+	damaged   func(p kv.PartitionID, err error) // a replica that cannot be read to be sent
 	limit     *limiter
 	logger    hclog.Logger
 	admit     func([]byte) (handshake, error)
@@ -133,6 +134,7 @@ func (s *snapshots) transfer(ctx context.Context, x *node.SendSnapshot) (bytes i
 	}
 	source, err := s.engine.NewSnapshotSource(x.Args)
 	if err != nil {
+		s.unreadable(x, err)
 		return 0, err
 	}
 	defer source.Close()
@@ -154,7 +156,7 @@ func (s *snapshots) transfer(ctx context.Context, x *node.SendSnapshot) (bytes i
 	if err != nil {
 		return 0, err
 	}
-	if bytes, err = s.pump(ctx, stream, source, header); err != nil {
+	if bytes, err = s.pump(ctx, x, stream, source, header); err != nil {
 		return bytes, err
 	}
 	ack, err := stream.CloseAndRecv()
@@ -164,12 +166,20 @@ func (s *snapshots) transfer(ctx context.Context, x *node.SendSnapshot) (bytes i
 	return bytes, err
 }
 
+// unreadable tells the node of damage that was met here.
+func (s *snapshots) unreadable(x *node.SendSnapshot, err error) {
+	if kv.KindOf(err) == kv.Corruption {
+		s.damaged(x.Args.Partition, err)
+	}
+}
+
 // pump sends the header and all chunks.
-func (s *snapshots) pump(ctx context.Context, stream grpc.ClientStreamingClient[peerpb.Chunk, peerpb.BulkAck], source *mvcc.SnapshotSource, header []byte) (bytes int64, err error) {
+func (s *snapshots) pump(ctx context.Context, x *node.SendSnapshot, stream grpc.ClientStreamingClient[peerpb.Chunk, peerpb.BulkAck], source *mvcc.SnapshotSource, header []byte) (bytes int64, err error) {
 	err = stream.Send(&peerpb.Chunk{Header: header})
 	for err == nil {
 		var data []byte
 		if data, err = source.Next(); err != nil || data == nil {
+			s.unreadable(x, err)
 			break
 		}
 		if err = s.limit.wait(ctx, len(data)); err != nil {
@@ -247,7 +257,7 @@ func (s *snapshots) bulk(in grpc.ClientStreamingServer[peerpb.Chunk, peerpb.Bulk
 	if err != nil {
 		return refusal(err)
 	}
-	if s.full() || s.engine.Health() != nil {
+	if s.full() || kv.KindOf(s.engine.Health()) == kv.DiskFull {
 		return status.Error(codes.Unavailable, "the disk of this node is full: it takes no snapshot now")
 	}
 	sink, err := s.engine.NewSnapshotSink(header.args)

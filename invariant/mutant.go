@@ -70,6 +70,9 @@ const (
 	LogCutPastFlushed   Mutant = "LogCutPastFlushed"
 	ApplyWithoutIndex   Mutant = "ApplyWithoutIndex"
 	CommitAboveLog      Mutant = "CommitAboveLog"
+	FullDropsApply      Mutant = "FullDropsApply"
+	IngestErrorIgnored  Mutant = "IngestErrorIgnored"
+	DamageServed        Mutant = "DamageServed"
 )
 
 // The mutants of bounded queues.

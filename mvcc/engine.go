@@ -129,6 +129,15 @@ func (e *Engine) Compact() error {
 // flush succeeds, Corruption for ever. The node sheds its leaders while it is not nil.
 func (e *Engine) Health() error { return e.health.current() }
 
+// FlushFailed is why the newest flush failed, nil if it has not. What is neither DiskFull nor Corruption is the disk's
+// failure: the store must not go on (rule 57).
+func (e *Engine) FlushFailed() error {
+	if err := e.health.flush.Load(); err != nil {
+		return err
+	}
+	return nil
+}
+
 // MemTableBytes is how much is not flushed yet.
 func (e *Engine) MemTableBytes() uint64 { return e.db.Metrics().MemTable.Size }
 

@@ -3,6 +3,7 @@ package mvcc
 import (
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,7 +23,8 @@ func wrapError(what string, err error) error {
 	}
 	switch {
 	case pebble.IsCorruptionError(err):
-		return kv.Errorf(kv.Corruption, "%s: %v: what is damaged is never served; replace the replicas on this store", what, err)
+		text, _, _ := strings.Cut(err.Error(), "\n") // Pebble's details are for its own ears
+		return kv.Errorf(kv.Corruption, "%s: %s: what is damaged is never served; replace the replicas on this store", what, text)
 	case errors.Is(err, syscall.ENOSPC):
 		return kv.Errorf(kv.DiskFull, "%s: %v: free space on the disk of the data directory", what, err)
 	case errors.Is(err, pebble.ErrClosed), errors.Is(err, os.ErrClosed):

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -84,23 +85,32 @@ func (f faultFile) SyncData() error {
 	return f.File.SyncData()
 }
 
-// Tables are the names of the tables of a store, in order, with their sizes.
-func Tables(fs *MemFS, dir string) (names []string, sizes []int64, err error) {
-	all, err := fs.List(dir)
+// Table is a file of tables that a store reads.
+type Table struct {
+	Path  string
+	Bytes int64
+}
+
+// Tables are those of the store now, level by level. The directory may hold more: what is obsolete goes some
+// time later.
+func (e *Engine) Tables() ([]Table, error) {
+	levels, err := e.db.SSTables()
 	if err != nil {
-		return nil, nil, wrapError("listing "+dir, err)
+		return nil, wrapError("listing the tables", err)
 	}
-	for _, n := range all { // sorted, as MemFS lists them
-		if !strings.HasSuffix(n, ".sst") {
-			continue
+	var all []Table
+	for _, level := range levels {
+		for _, x := range level {
+			t := Table{Path: e.opts.FS.PathJoin(e.opts.Dir, fmt.Sprintf("%s.sst", x.BackingSSTNum))}
+			i, err := e.opts.FS.Stat(t.Path)
+			if err != nil {
+				return nil, wrapError("looking at "+t.Path, err)
+			}
+			t.Bytes = i.Size()
+			all = append(all, t)
 		}
-		i, err := fs.Stat(fs.PathJoin(dir, n))
-		if err != nil {
-			return nil, nil, wrapError("looking at "+n, err)
-		}
-		names, sizes = append(names, n), append(sizes, i.Size())
 	}
-	return names, sizes, nil
+	return all, nil
 }
 
 // FlipBit damages a file durably.

@@ -194,16 +194,17 @@ func TestDamageIsNeverServed(t *testing.T) {
 	mem := NewMemFS()
 	e := openTest(t, Options{FS: mem, Deterministic: true})
 	put(t, e, "k", 1, []byte("value"))
-	must(t, e.Close())
-	names, sizes, err := Tables(mem, testDir)
+	must(t, e.Flush())
+	tables, err := e.Tables()
 	must(t, err)
-	if len(names) != 1 {
-		t.Fatalf("there are %d tables", len(names))
+	must(t, e.Close())
+	if len(tables) != 1 || tables[0].Bytes == 0 {
+		t.Fatalf("the tables are %v", tables)
 	}
 	refused := 0
-	for bit := int64(3); bit < 8*sizes[0]; bit += 59 {
+	for bit := int64(3); bit < 8*tables[0].Bytes; bit += 59 {
 		damaged := CrashClone(mem)
-		must(t, FlipBit(damaged, damaged.PathJoin(testDir, names[0]), bit))
+		must(t, FlipBit(damaged, tables[0].Path, bit))
 		e, err := Open(Options{Dir: testDir, FS: damaged, Deterministic: true})
 		if err != nil {
 			t.Fatal(err)

@@ -33,6 +33,8 @@ type Options struct {
 	MemTableBytes int
 	// BlobValueBytes is the length from which values go to blob files; negative: never.
 	BlobValueBytes int
+	// BlockBytes is the size of a table's blocks of data, what is read and checked at once.
+	BlockBytes int
 	// Deterministic is for the simulator: nothing that Pebble does in the background changes
 	// a result. Automatic compactions are off, and a store flushes (and after some flushes
 	// compacts) only inside Flush, or inside Commit when the memtable gets full.
@@ -51,6 +53,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.BlobValueBytes == 0 {
 		o.BlobValueBytes = BlobValueBytesDefault
+	}
+	if o.BlockBytes == 0 {
+		o.BlockBytes = dataBlockBytes
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -98,7 +103,7 @@ func (o *Options) pebbleOptions(h *health) *pebble.Options {
 		FS:                          patientFS{o.FS, h},
 	}
 	for i := range p.Levels {
-		p.Levels[i].BlockSize = dataBlockBytes
+		p.Levels[i].BlockSize = o.BlockBytes
 		p.Levels[i].IndexBlockSize = indexBlockBytes
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 	}
@@ -129,6 +134,7 @@ func (o *Options) makeDeterministic(p *pebble.Options, h *health) {
 	h.gate = newGate()
 	p.FS = steppedFS{o.FS, h.gate}
 	p.DisableAutomaticCompactions = true
+	p.CompactionConcurrencyRange = func() (int, int) { return 1, 1 }
 	p.DisableTableStats = true
 	p.FlushDelayDeleteRange = 0
 	p.L0CompactionThreshold = 1 << 30

@@ -71,9 +71,15 @@ func (r *Reader) seekPrefix() bool {
 func (r *Reader) Get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
 	r.key = appendDataKey(r.key[:0], k, ts)
 	if !r.seekPrefix() {
+		if invariant.Mutated(invariant.DamageServed) {
+			return Version{}, false, nil
+		}
 		return Version{}, false, wrapError("reading a key", r.it.Error())
 	}
 	v, err := r.version()
+	if err != nil && invariant.Mutated(invariant.DamageServed) {
+		return Version{}, false, nil
+	}
 	if err != nil {
 		return Version{}, false, err
 	}

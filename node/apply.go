@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/partition"
@@ -98,7 +99,15 @@ func (r *runner) commit() error {
 	b := r.batch
 	r.batch = nil
 	if b != nil {
-		if err := r.patiently(b.Commit); err != nil {
+		err := r.patiently(func() error {
+			err := b.Commit()
+			if kv.KindOf(err) == kv.DiskFull && invariant.Mutated(invariant.FullDropsApply) {
+				b.Discard()
+				return nil
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -125,7 +134,7 @@ func (r *runner) run(a *Apply) error {
 		if err := r.commit(); err != nil {
 			return err
 		}
-		if err := a.snapshot.Sink.Ingest(a.state); err != nil {
+		if err := r.ingest(a); err != nil {
 			return err
 		}
 		return a.readSystem(r.engine)
@@ -143,6 +152,18 @@ func (r *runner) run(a *Apply) error {
 		return r.open().DeleteReplica(p, a.state.Descriptor.Span)
 	}
 	return r.entries(a)
+}
+
+// ingest takes a snapshot in: with DiskFull nothing was done, and it is tried again. There is no way
+// back: the log has the intent, and raft counts on the snapshot.
+func (r *runner) ingest(a *Apply) error {
+	return r.patiently(func() error {
+		err := a.snapshot.Sink.Ingest(a.state)
+		if kv.KindOf(err) == kv.DiskFull && invariant.Mutated(invariant.IngestErrorIgnored) {
+			return nil
+		}
+		return err
+	})
 }
 
 func (r *runner) entries(a *Apply) error {

@@ -95,10 +95,11 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 	n.askSums(c)
 }
 
-// askSums proposes the command, under an id of its own each time.
+// askSums proposes the command, under an id of its own each time. A replica that restarts may go over the commands of
+// earlier leaders again, and send their sums to this one: the id is of this node and of this life.
 func (n *Node) askSums(c *check) {
 	n.system.checks.next++
-	c.id = n.id.Incarnation<<32 | n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop)
+	c.id = uint64(n.id.Node)<<48 ^ n.id.Incarnation<<24 ^ (n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop))
 	c.index, c.got, c.vain = 0, nil, false
 	c.count++
 	c.rep.part.ProposeDigest(c.id)
@@ -126,7 +127,11 @@ func (n *Node) unheard(node kv.NodeID) {
 func (n *Node) DigestDone(now kv.Instant, t *DigestTask) {
 	n.at(now)
 	r := n.replicas[t.digest.Partition]
-	if r == nil || t.err != nil {
+	if t.err != nil {
+		n.Damaged(n.now, t.digest.Partition, t.err)
+		return
+	}
+	if r == nil {
 		return
 	}
 	d := t.digest
@@ -146,7 +151,7 @@ func (n *Node) digest(from kv.NodeID, d *Digest) {
 		return
 	}
 	c := n.system.checks.open[i]
-	if c.answered(from) {
+	if c.answered(from) || len(c.got) > 0 && d.Index != c.index {
 		return
 	}
 	d.Sum.Node = from

@@ -17,6 +17,7 @@
 //	│ keep.go       how much log may stand                           │
 //	│ retain.go     how long old versions and outcomes are kept      │
 //	│ measure.go    how many keys and bytes a replica holds          │
+//	│ disks.go      full, slow, damaged                              │
 //	│ load.go       how full the queues are, and how full they may be│
 //	│ boot.go       what a restart finds, and what it may trust      │
 //	│ loops.go      what falls to which loop, and what loops share   │

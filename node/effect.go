@@ -127,5 +127,8 @@ func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {
 	if !x.Task.Serve || !x.Bare && !x.Guard.Holds(fresh) {
 		return Reply{}, false
 	}
+	if e := x.Result.Err; e != nil && e.Kind == kv.Corruption {
+		return Reply{}, false // the node must hear of it
+	}
 	return Reply{ID: x.Task.Request, Response: x.Result.Response, Err: x.Result.Err}, true
 }

@@ -70,6 +70,9 @@ type Config struct {
 //	Collected(now, *CollectTask)
 //	Flushed(now, []Flushed)            what an engine flush made durable, of all loops' replicas
 //	DiskSlow(now, slow)                an fsync hangs (L9)
+//	DiskFull(now, full)                the log finds no space
+//	EngineFull(now, full)              the engine finds no space
+//	Damaged(now, partition, error)     the engine cannot read a replica
 //	Flush(now) *Effects
 //
 // Of a node with several loops:

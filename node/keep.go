@@ -9,22 +9,27 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// keeper holds the lists of replicas that something is due for, and what is known of the
-// log's use.
+// keeper holds the lists of replicas that something is due for, and what is known of the log.
 type keeper struct {
 	proposing    []*replica // have commands for the next entry
 	active       []*replica // lead a partition that is in use: ticked
 	parked       []*replica // have requests that wait for a leader
 	stale        []*replica // have changed since they were measured
 	coreCommands [][]byte   // for the next entry of the system partition
+	refused      []*refusedSnapshot
 
 	at       kv.Instant // next look at the log
 	retainAt kv.Instant // next look at old versions
-	released uint64     // segments below it were released
-	newest   uint64     // segment of the log, as far as it is known here
-	appended int64      // bytes handed to the log since the last flush request
-	flushing bool       // a flush was asked for and not heard of
 	bytes    int64      // of all replicas, as last summed up
+	logUse
+}
+
+// logUse is what is known of the log.
+type logUse struct {
+	released uint64 // segments below it were released
+	newest   uint64 // segment, as far as it is known here
+	appended int64  // bytes handed to the log since the last flush request
+	flushing bool   // a flush was asked for and not heard of
 }
 
 // Flushed is what a flush of the engine made durable.

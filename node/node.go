@@ -38,7 +38,7 @@ type system struct {
 	faulty     []string
 	lives
 	draining bool
-	full     bool       // the disk of the log
+	disks
 	coreTold CoreLeader // to the other loops
 }
 
@@ -115,6 +115,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	n.outsiderTick()
 	n.parkTick()
 	n.checkTick()
+	n.snapshotTick()
 	n.report()
 	n.keepTick()
 	n.retain()

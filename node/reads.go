@@ -140,6 +140,10 @@ func (n *Node) dropReads(r *replica) {
 func (n *Node) ReadDone(now kv.Instant, reads []*Read) {
 	n.at(now)
 	for _, x := range reads {
+		if err := x.Result.Err; err != nil && err.Kind == kv.Corruption {
+			n.damagedRead(x, err)
+			continue
+		}
 		r := n.replicas[x.Task.Partition]
 		switch {
 		case !x.Task.Serve && r != nil && r.leading:
@@ -151,6 +155,15 @@ func (n *Node) ReadDone(now kv.Instant, reads []*Read) {
 			n.readIndex(r, &indexRead{task: x.Task})
 		}
 	}
+}
+
+// damagedRead answers a read that met damage, and stops the replica: what an evaluation decides is answered
+// when its leadership ends.
+func (n *Node) damagedRead(x *Read, err *kv.Error) {
+	if x.Task.Serve {
+		n.reply(x.Task.Request, nil, err)
+	}
+	n.Damaged(n.now, x.Task.Partition, err)
 }
 
 func (n *Node) lostLead(r *replica, p kv.PartitionID) *kv.Error {

@@ -62,7 +62,7 @@ func (n *Node) coreTerm() kv.Term {
 
 func (n *Node) sendReport(to kv.NodeID, complete bool) {
 	p := &n.system.report
-	rep := &core.Report{Loop: n.id.Loop, Loops: n.id.Loops, Complete: complete, Draining: n.system.draining, DiskFull: n.system.full, Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
+	rep := &core.Report{Loop: n.id.Loop, Loops: n.id.Loops, Complete: complete, Draining: n.system.draining, DiskFull: n.system.full(), Replicas: len(n.set.Groups()), Bytes: n.keep.bytes}
 	for _, s := range n.system.damaged {
 		rep.Damaged = append(rep.Damaged, core.ReplicaRef{Partition: s.Descriptor.Partition, Replica: s.Replica})
 	}
@@ -190,5 +190,6 @@ func (n *Node) faultyGroup(g *replication.Group, err error) {
 	n.discard(g)
 	g.Close()
 	delete(n.replicas, p)
+	n.system.others[p] = g.View() // what the log holds of it stays until the replica is buried
 	n.damage(&mvcc.ReplicaState{Replica: g.Replica(), Descriptor: *g.Descriptor().Clone()}, err)
 }

@@ -122,6 +122,7 @@ func (n *Node) Collected(now kv.Instant, t *CollectTask) {
 		return
 	}
 	r.garbage.busy = false
+	n.Damaged(n.now, t.partition, t.err)
 	if t.err == nil {
 		r.garbage.done = t.args.Threshold
 	}

@@ -15,7 +15,7 @@ func (n *Node) Request(now kv.Instant, id RequestID, req *kv.Request) {
 		n.reply(id, nil, n.wrongPartition(req.Partition))
 	case n.system.draining && !r.leading:
 		n.reply(id, nil, n.notLeader(r.group))
-	case r.leading && n.system.full && req.Commit != nil:
+	case r.leading && n.system.full() && req.Commit != nil:
 		n.reply(id, nil, kv.Errorf(kv.DiskFull, "the disk of %s on node %d, which leads partition %d, is full: free some space there; nothing was done", n.cfg.DataDir, n.id.Node, req.Partition))
 	case r.leading:
 		n.request(r, id, req)
@@ -154,17 +154,4 @@ func (n *Node) PeerLost(now kv.Instant, node kv.NodeID) {
 	if node == n.oracle() {
 		n.draws.again()
 	}
-}
-
-// DiskFull says that the disk of the log is full, or is no more: commits are refused where
-// this node leads, until another one does.
-func (n *Node) DiskFull(now kv.Instant, full bool) {
-	n.at(now)
-	n.system.full = full
-}
-
-// DiskSlow says that an fsync hangs, or does no more (L9).
-func (n *Node) DiskSlow(now kv.Instant, slow bool) {
-	n.at(now)
-	n.set.DiskSlow(slow)
 }

@@ -1,13 +1,16 @@
 package node
 
 import (
-	"github.com/kvd-db/kvd/core"
-	"github.com/kvd-db/kvd/partition"
+	"slices"
+	"time"
+
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/partition"
 	"github.com/kvd-db/kvd/replication"
 )
 
@@ -40,11 +43,54 @@ func (n *Node) sendSnapshot(g *replication.Group, to kv.ReplicaID, m *raftpb.Mes
 	n.out.Snapshots = append(n.out.Snapshots, SendSnapshot{Args: args, To: g.NodeOf(to), ToReplica: to, Message: m})
 }
 
+// refusedSnapshot is a replica that could not be sent a snapshot. raft sends the next one as soon as it hears of
+// the failure; so it hears of it later each time: a full node must not be sent the same copy over and over.
+type refusedSnapshot struct {
+	group *replication.Group
+	to    kv.ReplicaID
+	term  kv.Term
+	wait  kv.Instant // this time
+	due   kv.Instant // 0: a snapshot is on its way
+}
+
+const (
+	snapshotRetryMin = kv.Instant(50 * time.Millisecond)
+	snapshotRetryMax = kv.Instant(5 * time.Second)
+)
+
 // SnapshotSent says how the streaming of a snapshot ended.
 func (n *Node) SnapshotSent(now kv.Instant, p kv.PartitionID, to kv.ReplicaID, ok bool) {
 	n.at(now)
-	if g := n.set.Group(p); g != nil {
+	g := n.set.Group(p)
+	if g == nil {
+		return
+	}
+	i := slices.IndexFunc(n.keep.refused, func(x *refusedSnapshot) bool { return x.group == g && x.to == to && x.term == g.Term() })
+	switch {
+	case ok || !g.Leads():
+		if i >= 0 {
+			n.keep.refused = slices.Delete(n.keep.refused, i, i+1)
+		}
 		g.SnapshotSent(to, ok)
+	case i < 0:
+		n.keep.refused = append(n.keep.refused, &refusedSnapshot{group: g, to: to, term: g.Term(), wait: snapshotRetryMin, due: n.now + snapshotRetryMin})
+	default:
+		x := n.keep.refused[i]
+		x.wait = min(2*x.wait, snapshotRetryMax)
+		x.due = n.now + x.wait
+	}
+}
+
+// snapshotTick lets raft know of the failures whose time has come, and forgets those of other terms.
+func (n *Node) snapshotTick() {
+	n.keep.refused = slices.DeleteFunc(n.keep.refused, func(x *refusedSnapshot) bool {
+		return !x.group.Leads() || x.group.Term() != x.term || n.set.Group(x.group.Partition()) != x.group
+	})
+	for _, x := range n.keep.refused {
+		if x.due != 0 && n.now >= x.due {
+			x.due = 0
+			x.group.SnapshotSent(x.to, false)
+		}
 	}
 }
 

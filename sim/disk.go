@@ -6,6 +6,8 @@ type DiskFaults struct {
 	ApplyMax  ns // applying a batch takes up to so long, now and then ten times that
 	ReadMax   ns // each half of a read takes up to so long
 	FlushTime ns
+
+	BlockBytes int // of the engine's tables; 0: as in real life, which is much for such small stores
 }
 
 // disk is how one machine's disk behaves now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/replication"
@@ -12,7 +13,7 @@ import (
 
 // The disk traps damage what was synced, on one machine of a run: more than a minority is
 // more than anybody promises to survive.
-var diskTraps = map[string]func(*World){"flip": trapFlip, "rollback": trapRollback}
+var diskTraps = map[string]func(*World){"flip": trapFlip, "rollback": trapRollback, "rot": trapRot}
 
 // victim is the one machine of the run whose disk may be damaged.
 func (w *World) victim() *machine {
@@ -33,15 +34,70 @@ func trapFlip(w *World) {
 	newest := p.log.newest
 	m.crash(w.between(20*ms, 300*ms))
 	path, used := m.someSegment(newest)
-	if used <= 0 {
+	m.flip(path, 0, used)
+}
+
+// flip flips one bit of a file between two offsets.
+func (m *machine) flip(path string, from, used int64) {
+	w := m.w
+	if used <= from {
 		return
 	}
 	w.traps.flipped[m.id] = true
-	bit := w.rng.Int64N(used * 8)
+	bit := from*8 + w.rng.Int64N((used-from)*8)
 	w.trace.note(44, uint64(m.id), uint64(bit))
 	w.trace.line("node %d: bit %d of %s flips, of %d bytes", m.id, bit, path, used)
 	w.hist.counts["flip"]++
 	_ = m.logFS.FlipBit(path, bit)
+}
+
+// trapRejoin: z hears nothing for a while, so that what is acknowledged is on x and y only; then y crashes and its log
+// loses some of that, and x is gone: whoever lets y vote lets z lead without it (rule 56).
+func trapRejoin(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
+	if w.traps.victim == 0 {
+		w.traps.victim = y
+	}
+	if w.traps.victim == z {
+		y, z = z, y
+	}
+	if w.traps.victim != y {
+		return
+	}
+	apart := 250*ms + w.upTo(250*ms)
+	w.net.cutBoth(x, z, apart+3*s, false)
+	w.net.cutBoth(y, z, apart+30*ms, false)
+	w.after(apart, func() { w.loseNewest(id, w.machine(y), x, 40) })
+}
+
+// loseNewest damages the newest record that a machine has of a group, as soon as records of other groups follow it: in the
+// very last batch damage cannot be told from a torn write, and behind a gap the log shows what is missing.
+func (w *World) loseNewest(id kv.PartitionID, m *machine, leader kv.NodeID, tries int) {
+	p := m.alive()
+	if p == nil || tries == 0 {
+		return
+	}
+	at, newest := p.log.places[id], p.log.newest
+	if at.Segment == 0 || at.Segment != newest.Segment || at.Offset >= newest.Offset {
+		w.after(3*ms, func() { w.loseNewest(id, m, leader, tries-1) })
+		return
+	}
+	w.net.cutBoth(leader, m.id, 3*s, false)
+	m.crash(20 * ms)
+	const inRecord = 16
+	m.flip(fmt.Sprintf("%s/%016x.log", logDir, at.Segment), int64(at.Offset), int64(at.Offset)+inRecord)
+}
+
+// rejoin is bitrot that strikes when a vote of the damaged replica would count.
+func rejoin() *Scenario {
+	c := base("rejoin", "a replica loses what only it and its leader have, and the leader goes away")
+	c.Partitions = 4
+	c.Load.ValueBytes, c.Load.Think = 200, 10*ms
+	c.Load.Mix = []Share{{"register", 3}, {"counter", 2}, {"txn", 2}}
+	c.Network = NetworkFaults{DelayMin: 100 * us, DelayMax: 400 * us}
+	c.Node = smallLog
+	c.Traps = []Trap{{"rejoin", 6 * time.Second}}
+	c.Duration = 40 * time.Second
+	return c
 }
 
 // frameMax is more than what stands between the start of a batch and its first record.

@@ -10,7 +10,8 @@
 //	│  log, applier │   streams that are slow, cut │  log, applier │
 //	│  reader pool  │   broken, reordered          │  reader pool  │
 //	└──────┬────────┘                              └───────────────┘
-//	  wal.MemFS, mvcc.MemFS: survive a crash as far as they were synced
+//	  wal.MemFS, mvcc.MemFS: survive a crash as far as they were synced; both can be full,
+//	  fail, and lose bits
 //
 //	faults and traps (scenario.go) ──► World ──► history ──► sim/check ──► Result
 //
@@ -23,6 +24,9 @@
 //     crypto/rand.Reader, which is replaced while a world runs (entropy.go): one world at a time.
 //   - No map is ranged over where the order can be seen.
 //   - Messages travel encoded, so that nothing is shared between nodes, and the codec is tested.
+//
+// Beside the history the world checks all the time that memory and queues stay within their limits
+// (limits.go, node.Load), and at the end that they have drained.
 //
 // The world keeps the duties that the node asks of it (package node): what is answered in
 // order, what a crash takes, that nothing of a dead process reaches the next one. Within

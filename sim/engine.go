@@ -12,8 +12,10 @@ type applier struct {
 	engine   *mvcc.Engine
 	queue    []*node.Apply
 	busy     bool
+	run      *applyRun
 	flushing bool
 	again    bool // another flush was asked for meanwhile
+	full     bool // as the node was told
 }
 
 func (t *applier) add(as []*node.Apply) {
@@ -35,11 +37,29 @@ func (t *applier) pump() {
 // applied is when the engine has taken a batch; the node hears of it later, and readers may
 // see it before.
 func (t *applier) applied(batch []*node.Apply) {
+	t.run = newApplyRun(t.engine, batch)
+	t.goOn(batch)
+}
+
+// goOn is also how an attempt is made again that found the disk full; Pebble does the same with its flush.
+func (t *applier) goOn(batch []*node.Apply) {
 	p := t.p
-	if err := node.RunApplies(t.engine, batch, nil); err != nil {
+	if t.run.step() {
+		t.tellFull(true)
+		p.later(retryFull, func() {
+			if t.tryFlush() {
+				t.goOn(batch)
+			}
+		})
+		return
+	}
+	err := t.run.err
+	t.run = nil
+	if err != nil {
 		p.w.fatal(p, "applying", err)
 		return
 	}
+	t.tellFull(false)
 	p.w.trace.note(5, uint64(p.m.id), uint64(len(batch)))
 	p.later(p.w.between(us, 100*us), func() {
 		for i, part := range byLoop(p, batch, (*node.Apply).Partition) {
@@ -74,13 +94,22 @@ func (t *applier) flush() {
 func (t *applier) flushAfter(d ns, then func()) {
 	p := t.p
 	p.later(d, func() {
-		if err := t.engine.Flush(); err != nil {
-			p.w.fatal(p, "flushing the engine", err)
+		if !t.tryFlush() {
 			return
 		}
 		p.w.trace.note(6, uint64(p.m.id))
 		p.later(p.w.between(us, 30*ms), then)
 	})
+}
+
+// tryFlush makes one attempt, which a full disk may refuse; false: the process has ended.
+func (t *applier) tryFlush() bool {
+	err := t.engine.Flush()
+	if err == nil || kv.KindOf(err) == kv.DiskFull {
+		return true
+	}
+	t.p.w.fatal(t.p, "flushing the engine", err)
+	return false
 }
 
 // report tells the node how far the engine is durable.

@@ -28,6 +28,7 @@ func (w *World) haunt() {
 	w.every(f.Stall, end, func() { w.anyMachine(w.rng.IntN(2) == 0).stall(w.upTo(ns(f.StallMax))) })
 	w.every(f.SyncFail, end, func() { w.anyMachine(w.rng.IntN(2) == 0).failSync() })
 	w.every(f.Full, end, func() { w.anyMachine(w.rng.IntN(2) == 0).fill(w.upTo(ns(f.StallMax))) })
+	w.hauntEngines(end)
 	w.every(f.Transfer, end, func() { w.transfer(w.somePartition(), kv.NodeID(1+w.rng.IntN(len(w.machines)))) })
 	w.every(f.Move, end, w.moveReplica)
 	w.every(f.WallJump, end, func() {
@@ -213,6 +214,7 @@ func (w *World) calmDown() {
 		m.disk.stall, m.disk.broken = 0, false
 		m.logFS.SetCapacity(0)
 		m.logFS.FailSync(0)
+		m.engineDisk.space()
 		if p := m.process; p != nil && !p.dead {
 			p.halt.paused, p.halt.freeze = min(p.halt.paused, w.now), 0
 			for _, l := range p.loops {

@@ -21,7 +21,8 @@ type logThread struct {
 	freeing uint64 // the same, once the batch is written
 	grown   uint64 // the newest segment that the loops were told of
 	written written
-	newest  wal.Position // of the first record of the batch that was written last
+	newest  wal.Position                    // of the first record of the batch that was written last
+	places  map[kv.PartitionID]wal.Position // of each group's newest record
 }
 
 func (t *logThread) add(as []*replication.Append) {
@@ -82,6 +83,9 @@ func (t *logThread) finish() {
 	}
 	batch := t.batch
 	t.newest = pos[0][0]
+	for i, a := range batch {
+		t.places[a.Partition()] = pos[i][len(pos[i])-1]
+	}
 	p.w.trace.note(4, uint64(p.m.id), uint64(len(batch)))
 	p.later(0, func() {
 		t.busy, t.batch = false, nil

@@ -19,6 +19,7 @@ type machine struct {
 	disk        disk
 	logFS       *wal.MemFS
 	engineFS    *mvcc.MemFS
+	engineDisk  engineDisk
 	incarnation uint64 // as on the disk: bumped and synced at every start
 	process     *process
 	down        ns   // until then, if nothing runs
@@ -49,9 +50,11 @@ func (m *machine) info() kv.NodeInfo {
 func (m *machine) start() {
 	w := m.w
 	fresh := m.incarnation == 0
+	m.mendEngine()
 	m.incarnation++
 	p := &process{w: w, m: m}
 	p.doors = doors{p: p, open: map[node.RequestID]func(answer){}}
+	p.log.places = map[kv.PartitionID]wal.Position{}
 	p.log.p, p.applier.p, p.readers.p = p, p, p
 	m.process, m.down = p, 0
 	w.trace.note(40, uint64(m.id), m.incarnation)
@@ -103,7 +106,7 @@ func (p *process) open(fresh bool) (node.Boot, error) {
 	if p.log.log, boot.Log, err = openLog(opts); err != nil {
 		return boot, err
 	}
-	e, err := mvcc.Open(mvcc.Options{Dir: stateDir, FS: p.m.engineFS, CacheBytes: cacheBytes, MemTableBytes: memTable, Deterministic: true})
+	e, err := mvcc.Open(mvcc.Options{Dir: stateDir, FS: p.m.engineDisk.faults.Filesystem(p.m.engineFS), CacheBytes: cacheBytes, MemTableBytes: memTable, BlockBytes: p.w.cfg.Disk.BlockBytes, Deterministic: true})
 	if err != nil {
 		return boot, err
 	}

@@ -86,12 +86,15 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
 		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage", "rolling"}, Seeds: 150},
-		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 20},
-		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"bitrot"}, Seeds: 20},
+		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 60},
+		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 20},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
 		{Mutant: invariant.ReleaseByOneLoop, Scenarios: []string{"loops"}, Seeds: 5},
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
+		{Mutant: invariant.FullDropsApply, Scenarios: []string{"enginefull"}, Seeds: 5},
+		{Mutant: invariant.IngestErrorIgnored, Scenarios: []string{"enginefull"}, Seeds: 20},
+		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 20},
 	}
 }
 

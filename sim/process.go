@@ -128,5 +128,6 @@ func (p *process) kill() {
 	}
 	p.doors.close()
 	p.snapshots.close()
+	p.applier.close()
 	p.w.net.disconnect(p.m.id)
 }

@@ -72,7 +72,7 @@ func Run(c Config) (*Result, error) {
 func newWorld(cfg *Scenario, c Config) *World {
 	sched := newScheduler(c.Seed)
 	w := &World{scheduler: sched, cfg: cfg, trace: newTrace(sched), hist: newJournal(), logs: logs{}}
-	w.traps = traps{replicas: map[member]kv.ReplicaID{}, flipped: map[kv.NodeID]bool{}, byEvent: map[string]bool{}}
+	w.traps = traps{replicas: map[member]kv.ReplicaID{}, flipped: map[kv.NodeID]bool{}, byEvent: map[string]bool{}, refusals: map[refusal][]ns{}}
 	w.gaps.reset()
 	if c.Trace != nil {
 		w.trace.writeTo(c.Trace)
@@ -148,6 +148,7 @@ func (w *World) close() {
 		if p := m.alive(); p != nil {
 			p.dead = true
 			p.snapshots.close()
+			p.applier.close()
 			p.abandon()
 		}
 	}

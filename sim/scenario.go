@@ -61,6 +61,7 @@ type ProcessFaults struct {
 	LoopStall time.Duration // of one loop of a process, while all else goes on
 	PauseMax  time.Duration
 	DiskTroubles
+	Engine   EngineTroubles
 	Flush    time.Duration // of an engine, beside those that the node asks for
 	Transfer time.Duration // of a leadership to a random voter
 	Move     time.Duration // of a replica to another node

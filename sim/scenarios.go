@@ -36,6 +36,7 @@ func general() *Scenario {
 	c.Links.Cut, c.Links.Slow = 1200*time.Millisecond, 5*time.Second
 	c.Network.Double = 0.003
 	c.LoopsMax, c.Process.LoopStall = 3, 6*time.Second
+	c.Process.Engine = EngineTroubles{Full: 15 * time.Second, FullMax: 1500 * time.Millisecond, Fail: 25 * time.Second}
 	c.Duration = 60 * time.Second
 	return c
 }
@@ -115,7 +116,8 @@ func scenarios() []*Scenario {
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		looptraps(), sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(), aheadOfTime(), staleGrants(), overload(), carried(),
+		looptraps(), sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(), rejoin(), aheadOfTime(), staleGrants(), overload(), carried(),
+		engineFull(), engineFault(), engineRot(),
 		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -24,6 +25,10 @@ var smoke = []struct {
 	{"overload", []uint64{1, 2}, 4 * time.Second, 0},
 	{"ahead", []uint64{1}, 4 * time.Second, 0},
 	{"stalegrants", []uint64{1}, 5 * time.Second, 0},
+	{"enginefull", []uint64{1, 2}, 6 * time.Second, 0},
+	{"enginefault", []uint64{1}, 6 * time.Second, 0},
+	{"enginerot", []uint64{3}, 8 * time.Second, 0},
+	{"rejoin", []uint64{1}, 8 * time.Second, 0},
 	{"carried", []uint64{1}, 11 * time.Second, 0},
 	{"general", []uint64{1}, 4 * time.Second, 5},
 	{"loops", []uint64{1, 2}, 6 * time.Second, 0},
@@ -106,7 +111,7 @@ func TestScenariosAreWhole(t *testing.T) {
 			}
 		}
 		for _, x := range c.Traps {
-			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && x.Name != "xfer" && x.Name != "joint" {
+			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && !slices.Contains([]string{"xfer", "joint", "ingestfull"}, x.Name) {
 				t.Errorf("scenario %s: trap %q is not known", c.Name, x.Name)
 			}
 		}

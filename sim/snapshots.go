@@ -50,7 +50,7 @@ func (x *transfer) begin() {
 	var err error
 	x.args.ChunkBytes = snapshotChunk
 	if x.source, err = x.from.applier.engine.NewSnapshotSource(x.args); err != nil {
-		if kv.KindOf(err) != kv.NotFound { // it was destroyed meanwhile
+		if kv.KindOf(err) != kv.NotFound && !x.from.damaged(x.args.Partition, err) { // it was destroyed meanwhile
 			x.from.w.fatal(x.from, "copying a replica", err)
 			return
 		}
@@ -63,6 +63,10 @@ func (x *transfer) begin() {
 		return
 	}
 	x.from.w.hist.counts["snapshot"]++
+	if x.to.applier.full { // a node with a full disk takes none
+		x.refused()
+		return
+	}
 	if x.sink, err = x.to.applier.engine.NewSnapshotSink(x.args); err != nil {
 		x.from.w.fatal(x.to, "receiving a snapshot", err)
 		return
@@ -83,6 +87,10 @@ func (x *transfer) next() {
 	}
 	chunk, err := x.source.Next()
 	if err != nil {
+		if x.from.damaged(x.args.Partition, err) {
+			x.end(false)
+			return
+		}
 		w.fatal(x.from, "reading a snapshot", err)
 		return
 	}
@@ -96,6 +104,10 @@ func (x *transfer) arrive(chunk []byte) {
 		return
 	}
 	done, err := x.sink.Add(chunk)
+	if kv.KindOf(err) == kv.DiskFull {
+		x.refused()
+		return
+	}
 	if err != nil {
 		w.fatal(x.to, "taking a snapshot in", err)
 		return
@@ -111,13 +123,46 @@ func (x *transfer) arrive(chunk []byte) {
 		w.violate("codec", "", "the message of a snapshot cannot be decoded: %v", err)
 		return
 	}
-	s := &node.Snapshot{Partition: x.args.Partition, Message: m.Raft.Message, Sink: x.sink}
+	if w.traps.byEvent["ingestfull"] && !w.phase.calm && w.rng.IntN(3) == 0 {
+		x.to.m.fillEngine(w.upTo(2 * s))
+	}
+	snap := &node.Snapshot{Partition: x.args.Partition, Message: m.Raft.Message, Sink: x.sink}
 	x.sink = nil // now the node's, until it is discarded
 	to, from := x.to, x.from.m.id
-	to.snapshots.sinks = append(to.snapshots.sinks, s)
-	l := to.at(s.Partition)
-	l.post(fromBulk, func(now kv.Instant) { l.node.SnapshotReceived(now, from, s) })
+	to.snapshots.sinks = append(to.snapshots.sinks, snap)
+	l := to.at(snap.Partition)
+	l.post(fromBulk, func(now kv.Instant) { l.node.SnapshotReceived(now, from, snap) })
+	delete(w.traps.refusals, x.refusal())
 	x.end(true)
+}
+
+// refused ends a snapshot that its receiver has no room for.
+func (x *transfer) refused() {
+	w := x.from.w
+	w.hist.counts["snapshot refused"]++
+	r := x.refusal()
+	all := append(w.traps.refusals[r], w.now)
+	w.traps.refusals[r] = all
+	if n := len(all); n > refusalsMax && w.now-all[n-1-refusalsMax] < s {
+		w.violate("snapshots back off", "", "node %d was refused a snapshot of partition %d by node %d %d times within %d ms",
+			r.from, r.partition, r.to, refusalsMax+1, (w.now-all[n-1-refusalsMax])/ms)
+	}
+	x.end(false)
+}
+
+// refusal is who refused what to whom.
+type refusal struct {
+	from, to  kv.NodeID
+	partition kv.PartitionID
+	term      uint64
+	life      uint64 // of the sender
+}
+
+// refusalsMax is how many a second may follow the first one.
+const refusalsMax = 5
+
+func (x *transfer) refusal() refusal {
+	return refusal{x.from.m.id, x.to.m.id, x.args.Partition, x.message.GetTerm(), x.from.m.incarnation}
 }
 
 // end tells the sender how it went, and frees what the transfer held.

@@ -27,6 +27,7 @@ type traps struct {
 	victim     kv.NodeID          // the machine whose disk may be damaged, 0 = not chosen yet
 	flipped    map[kv.NodeID]bool // machines whose disk was damaged
 	byEvent    map[string]bool    // traps that are sprung by what happens
+	refusals   map[refusal][]ns   // of snapshots, since the last one that was taken
 }
 
 // member is a replica by its place.
@@ -41,7 +42,7 @@ type aimed func(w *World, id kv.PartitionID, x, y, z kv.NodeID)
 
 var aimedTraps = map[string]aimed{
 	"iso": trapIso, "mark": trapMark, "slowacks": trapSlowAcks, "drift": trapDrift, "epoch": trapEpoch, "sticky": trapSticky, "regain": trapRegain, "pause": trapPause,
-	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry,
+	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry, "rejoin": trapRejoin,
 }
 
 // setTraps lays the scenario's traps.

@@ -222,7 +222,7 @@ func (w *World) replicasEqual() {
 		c.ask(id)
 	}
 	end := w.now + quiesceMax
-	if w.lostMachine() { // its replicas do not answer: the comparison waits for them, and goes on without
+	if w.lostMachine() || w.hist.counts["rot"] > 0 { // its replicas do not answer: the comparison waits for them, and goes on without
 		end += 70 * s
 	}
 	for w.phase.broken == nil && len(c.equal) < len(w.traps.partitions) && w.step(end) {

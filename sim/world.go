@@ -115,6 +115,16 @@ func (w *World) elected(l *eventLoop) {
 // this run explains it, it is a violation.
 func (w *World) fatal(p *process, what string, err error) {
 	w.trace.line("node %d: %s: %v", p.m.id, what, err)
+	switch {
+	case kv.KindOf(err) == kv.Corruption && w.traps.flipped[p.m.id]: // damage where no replica can be named
+		p.kill()
+		p.abandon()
+		p.m.dead = true
+		return
+	case p.m.engineDisk.faults.Broken.Load():
+		p.m.crash(w.between(50*ms, 500*ms))
+		return
+	}
 	if p.m.disk.broken { // fatal for the store by contract: the process ends, and comes back
 		p.m.disk.broken = false
 		p.m.crash(w.between(50*ms, 500*ms))

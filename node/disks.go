@@ -1,0 +1,45 @@
+package node
+
+import (
+	"github.com/kvd-db/kvd/kv"
+)
+
+// disks is how the disks of the node are.
+type disks struct {
+	logFull    bool
+	engineFull bool
+	slow       bool // an fsync of the log hangs
+}
+
+func (d *disks) full() bool { return d.logFull || d.engineFull }
+
+// DiskFull says that the disk of the log is full, or is no more: commits are refused where
+// this node leads, until another one does.
+func (n *Node) DiskFull(now kv.Instant, full bool) {
+	n.at(now)
+	n.system.logFull = full
+}
+
+// EngineFull says that the engine's disk is full, or is no more. What is applied waits for space, so this
+// node gives its leaderships away, and refuses commits until it has.
+func (n *Node) EngineFull(now kv.Instant, full bool) {
+	n.at(now)
+	n.system.engineFull = full
+	n.set.DiskSlow(n.system.slow || full)
+}
+
+// DiskSlow says that an fsync hangs, or does no more (L9).
+func (n *Node) DiskSlow(now kv.Instant, slow bool) {
+	n.at(now)
+	n.system.slow = slow
+	n.set.DiskSlow(slow || n.system.engineFull)
+}
+
+// Damaged says that the engine cannot read what it holds of a replica: it stops for good, as one whose log is
+// damaged does (rule 56), and is replaced from its peers.
+func (n *Node) Damaged(now kv.Instant, p kv.PartitionID, err error) {
+	n.at(now)
+	if r := n.replicas[p]; r != nil && kv.KindOf(err) == kv.Corruption {
+		n.faultyGroup(r.group, err)
+	}
+}
