@@ -21,7 +21,7 @@ type logThread struct {
 	freeing uint64 // the same, once the batch is written
 	grown   uint64 // the newest segment that the loops were told of
 	written written
-	newest  wal.Position                    // of the first record of the batch that was written last
+	newest  wal.Position                    // of the first record of the batch that was synced last: a crash leaves it there
 	places  map[kv.PartitionID]wal.Position // of each group's newest record
 }
 
@@ -82,7 +82,9 @@ func (t *logThread) finish() {
 		return
 	}
 	batch := t.batch
-	t.newest = pos[0][0]
+	if syncs(batch) {
+		t.newest = pos[0][0]
+	}
 	for i, a := range batch {
 		t.places[a.Partition()] = pos[i][len(pos[i])-1]
 	}

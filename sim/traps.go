@@ -20,6 +20,7 @@ type Trap struct {
 // traps is what the traps of a run know and share with the workloads.
 type traps struct {
 	hold       ns        // no new writes until then
+	carrying   ns        // trapCarry cuts links until then
 	avoid      kv.NodeID // writers do not ask this node
 	avoidUntil ns
 	partitions []kv.PartitionID // of data
