@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -100,8 +101,8 @@ func (e *Engine) Tables() ([]Table, error) {
 	}
 	var all []Table
 	for _, level := range levels {
-		for _, x := range level {
-			t := Table{Path: e.opts.FS.PathJoin(e.opts.Dir, fmt.Sprintf("%s.sst", x.BackingSSTNum))}
+		for i := range level {
+			t := Table{Path: e.tablePath(&level[i])}
 			i, err := e.opts.FS.Stat(t.Path)
 			if err != nil {
 				return nil, wrapError("looking at "+t.Path, err)
@@ -111,6 +112,10 @@ func (e *Engine) Tables() ([]Table, error) {
 		}
 	}
 	return all, nil
+}
+
+func (e *Engine) tablePath(x *pebble.SSTableInfo) string {
+	return e.opts.FS.PathJoin(e.opts.Dir, fmt.Sprintf("%s.sst", x.BackingSSTNum))
 }
 
 // FlipBit damages a file durably.

@@ -155,6 +155,9 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	was := s.tables.received()
 	err := s.tables.finish(state)
 	if err == nil {
+		err = s.e.checkExcise(s.excise)
+	}
+	if err == nil {
 		s.e.retained.raise(s.args.Partition, state.GC)
 		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 		err = wrapError("taking in a snapshot", err)

@@ -35,7 +35,7 @@ type checks struct {
 	open []*check
 }
 
-// A replica that a snapshot has carried over the command that asks for sums, or that lost the command's answer in a
+// check is one comparison. A replica that a snapshot has carried over the command that asks for sums, or that lost the command's answer in a
 // crash or on a broken stream, never answers: then everybody is asked once more, at a new index.
 type check struct {
 	id      uint64
@@ -50,15 +50,16 @@ type check struct {
 	attempt
 }
 
-// attempt is how often the sums were asked for.
+// attempt is when the sums were asked for.
 type attempt struct {
-	count int
-	vain  bool // somebody will not answer this time
+	vain  bool       // somebody will not answer this time
+	again kv.Instant // not before
+	pause kv.Instant // from one time to the next: it doubles, since each reads everything
 }
 
 const (
-	checksMax     = 64 // at once
-	attemptsMax   = 4  // of one check
+	checksMax     = 64                                 // at once
+	attemptPause  = kv.Instant(500 * time.Millisecond) // the first
 	checkTimeout  = kv.Instant(60 * time.Second)
 	checkPatience = kv.Instant(2 * time.Second) // for replicas on nodes that do not answer
 )
@@ -101,7 +102,8 @@ func (n *Node) askSums(c *check) {
 	n.system.checks.next++
 	c.id = uint64(n.id.Node)<<48 ^ n.id.Incarnation<<24 ^ (n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop))
 	c.index, c.got, c.vain = 0, nil, false
-	c.count++
+	c.pause = max(attemptPause, 2*c.pause)
+	c.again = n.now + c.pause
 	c.rep.part.ProposeDigest(c.id)
 }
 
@@ -189,7 +191,7 @@ func (n *Node) checkTick() {
 			n.adminReply(c.request, nil, n.notLeader(c.rep.group))
 		case n.now > c.until, n.now > c.begun+checkPatience && here == 0:
 			n.finishCheck(i)
-		case c.vain && gone == 0 && c.count < attemptsMax:
+		case c.vain && gone == 0 && n.now >= c.again:
 			n.askSums(c)
 			i++
 		default:

@@ -1,7 +1,11 @@
 package node
 
 import (
+	"slices"
+	"time"
+
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
 )
 
 // disks is how the disks of the node are.
@@ -41,5 +45,37 @@ func (n *Node) Damaged(now kv.Instant, p kv.PartitionID, err error) {
 	n.at(now)
 	if r := n.replicas[p]; r != nil && kv.KindOf(err) == kv.Corruption {
 		n.faultyGroup(r.group, err)
+	}
+}
+
+// farewell is a leader that was stopped as damaged and whose followers are asked to take over: one after the other, again
+// and again for a while, since a message may be lost and nobody answers.
+type farewell struct {
+	words []replication.Parting
+	next  int
+	until kv.Instant
+}
+
+const farewellTime = kv.Instant(3 * time.Second)
+
+func (n *Node) bidFarewell(g *replication.Group) {
+	if words := g.Partings(); len(words) > 0 {
+		f := &farewell{words: words, until: n.now + farewellTime}
+		n.system.farewells = append(n.system.farewells, f)
+		f.say(n)
+	}
+}
+
+func (f *farewell) say(n *Node) {
+	w := f.words[f.next%len(f.words)]
+	f.next++
+	n.send(w.To, Message{Raft: &w.Frame})
+}
+
+// farewellTick goes on with them.
+func (n *Node) farewellTick() {
+	n.system.farewells = slices.DeleteFunc(n.system.farewells, func(f *farewell) bool { return n.now > f.until })
+	for _, f := range n.system.farewells {
+		f.say(n)
 	}
 }

@@ -32,8 +32,9 @@ type lives struct {
 	// others are groups that the log knows and that do not run. What the log holds of them
 	// must stay as well.
 	others map[kv.PartitionID]*wal.View
-	graves []grave // their tombstones stay in the log until the engine has flushed its own
-	buried []grave // the same, and the flush was asked for
+	graves    []grave // their tombstones stay in the log until the engine has flushed its own
+	buried    []grave // the same, and the flush was asked for
+	farewells []*farewell
 }
 
 // grave is a replica that was destroyed here.

@@ -53,8 +53,9 @@ func drawsMax(requestsMax int) int { return 2 * requestsMax }
 // groupLoad is what replication holds for the fullest group.
 func (n *Node) groupLoad() []Gauge {
 	f := n.cfg.Flow.WithDefaults()
-	// What one leader may have under way beyond its last entry. Another one may have come before it.
-	writes := int64(f.UncommittedBytesMax+f.InflightBytesMax+f.MessageBytesMax) + int64(min(proposalBytesMax, n.cfg.Partition.WithDefaults().CommitBytesMax))
+	entry := int64(min(proposalBytesMax, n.cfg.Partition.WithDefaults().CommitBytesMax)) // raft looks at a limit before it adds one
+	// What one leader may have under way. Another one may have come before it.
+	writes := int64(f.UncommittedBytesMax+f.InflightBytesMax+f.MessageBytesMax) + entry
 	g := []Gauge{
 		{"bytes proposed and not committed", 0, int64(f.UncommittedBytesMax), 0},
 		{"bytes on their way to the log", 0, 2*writes + checkpointBytesMax, 0},
@@ -63,7 +64,7 @@ func (n *Node) groupLoad() []Gauge {
 		{"questions for a proof of leadership", 0, parkedMax, 0},
 		{"requests that wait for a leader", 0, waitingMax, 0},
 		{"snapshots that wait to be installed", 0, 1, 0},
-		{"bytes being applied", 0, int64(f.ApplyBytesMax), 0},
+		{"bytes being applied", 0, int64(f.ApplyBytesMax) + entry, 0},
 	}
 	for _, x := range n.set.Groups() {
 		l, r := x.Load(), n.replicas[x.Partition()]

@@ -116,6 +116,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	n.parkTick()
 	n.checkTick()
 	n.snapshotTick()
+	n.farewellTick()
 	n.report()
 	n.keepTick()
 	n.retain()

@@ -188,6 +188,7 @@ func (n *Node) faultyGroup(g *replication.Group, err error) {
 	}
 	n.turnAway(r)
 	n.discard(g)
+	n.bidFarewell(g)
 	g.Close()
 	delete(n.replicas, p)
 	n.system.others[p] = g.View() // what the log holds of it stays until the replica is buried

@@ -12,7 +12,9 @@ func carried() *Scenario {
 	c.Load.ValueBytes, c.Load.Clients, c.Load.Think = 600, 16, 8*ms
 	c.Node = smallLog
 	c.Process.Flush = 200 * time.Millisecond
-	c.Traps = []Trap{{"carry", 4 * time.Second}}
+	c.Traps = []Trap{{"carry", 16 * time.Second}}
+	c.Duration = 40 * time.Second
+	c.Network.Drop = 0 // a sum that is lost and of which nobody hears is waited for
 	return c
 }
 
