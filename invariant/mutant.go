@@ -24,6 +24,7 @@ const (
 	NoWakeOnEpoch      Mutant = "NoWakeOnEpoch"
 	NoIncRelease       Mutant = "NoIncRelease"
 	HeldDropped        Mutant = "HeldDropped" // of docs/adr/0004
+	NoFarewell         Mutant = "NoFarewell"
 
 	// of docs/adr/0008: several loops a node
 	AckOfOtherLoop    Mutant = "AckOfOtherLoop"    // a lease counts loop 0's promise for the followers of every loop

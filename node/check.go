@@ -90,7 +90,6 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 		n.adminReply(id, nil, kv.Errorf(kv.Unavailable, "%d checks are under way, the most that may: try again", checksMax))
 		return
 	}
-	n.system.checks.next++
 	c := &check{request: id, rep: r, term: r.term, desc: r.group.Descriptor(), begun: n.now, until: n.now + checkTimeout}
 	n.system.checks.open = append(n.system.checks.open, c)
 	n.askSums(c)

@@ -31,7 +31,7 @@ type lives struct {
 	doomed     []*mvcc.ReplicaState // being destroyed
 	// others are groups that the log knows and that do not run. What the log holds of them
 	// must stay as well.
-	others map[kv.PartitionID]*wal.View
+	others    map[kv.PartitionID]*wal.View
 	graves    []grave // their tombstones stay in the log until the engine has flushed its own
 	buried    []grave // the same, and the flush was asked for
 	farewells []*farewell

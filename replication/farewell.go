@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -22,7 +23,7 @@ type Parting struct {
 // Partings ask the other voters, those with the longest logs first, to take over; nil if the replica does not lead. One is enough
 // if it arrives: whoever campaigns sets the others free (L12). A voter of a newer term ignores it.
 func (g *Group) Partings() []Parting {
-	if g.last.role != Leader {
+	if g.last.role != Leader || invariant.Mutated(invariant.NoFarewell) {
 		return nil
 	}
 	type follower struct {

@@ -45,6 +45,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.NoIncRelease, Scenarios: []string{"live-back"}, Seeds: 5},
 		{Mutant: invariant.AckOfOtherLoop, Scenarios: []string{"looptraps"}, Seeds: 5},
 		{Mutant: invariant.RenewWhileStalled, Scenarios: []string{"live-loop"}, Seeds: 3},
+		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 40},
 		{Mutant: invariant.CheckBefore, Scenarios: []string{"paused", "regain", "slowread"}, Seeds: 6, Harmless: "a check of the lease before an applied, monotone state is read is linearizable too (rule L17)"},
 	}
 }
@@ -94,7 +95,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
 		{Mutant: invariant.FullDropsApply, Scenarios: []string{"enginefull"}, Seeds: 5},
 		{Mutant: invariant.IngestErrorIgnored, Scenarios: []string{"enginefull"}, Seeds: 20},
-		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 20},
+		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 60},
 	}
 }
 
