@@ -83,7 +83,7 @@ func (t *logThread) finish() {
 	}
 	batch := t.batch
 	if syncs(batch) {
-		t.newest = pos[0][0]
+		t.newest = firstOf(pos)
 	}
 	for i, a := range batch {
 		t.places[a.Partition()] = pos[i][len(pos[i])-1]
@@ -98,6 +98,18 @@ func (t *logThread) finish() {
 		}
 		t.pump()
 	})
+}
+
+// firstOf is where a batch begins: its records need not lie in the order in which they were given.
+func firstOf(pos [][]wal.Position) (first wal.Position) {
+	for _, ps := range pos {
+		for _, p := range ps {
+			if first.Segment == 0 || p.Segment < first.Segment || p.Segment == first.Segment && p.Offset < first.Offset {
+				first = p
+			}
+		}
+	}
+	return first
 }
 
 // stored tells each loop of its own writes.
