@@ -22,7 +22,7 @@ type logThread struct {
 	grown   uint64 // the newest segment that the loops were told of
 	written written
 	newest  wal.Position                    // of the first record of the batch that was synced last: a crash leaves it there
-	places  map[kv.PartitionID]wal.Position // of each group's newest record
+	places  map[kv.PartitionID]wal.Position // of the longest of each group's newest records: that with its entries
 }
 
 func (t *logThread) add(as []*replication.Append) {
@@ -86,7 +86,7 @@ func (t *logThread) finish() {
 		t.newest = firstOf(pos)
 	}
 	for i, a := range batch {
-		t.places[a.Partition()] = pos[i][len(pos[i])-1]
+		t.places[a.Partition()] = longest(pos[i])
 	}
 	p.w.trace.note(4, uint64(p.m.id), uint64(len(batch)))
 	p.later(0, func() {
@@ -110,6 +110,15 @@ func firstOf(pos [][]wal.Position) (first wal.Position) {
 		}
 	}
 	return first
+}
+
+func longest(ps []wal.Position) (most wal.Position) {
+	for _, p := range ps {
+		if p.Len > most.Len {
+			most = p
+		}
+	}
+	return most
 }
 
 // stored tells each loop of its own writes.

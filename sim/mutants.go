@@ -88,7 +88,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
 		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage", "rolling"}, Seeds: 150},
 		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 60},
-		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 20},
+		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 40},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
 		{Mutant: invariant.ReleaseByOneLoop, Scenarios: []string{"loops"}, Seeds: 5},

@@ -1,6 +1,9 @@
 package wal
 
-import "github.com/kvd-db/kvd/kv"
+import (
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+)
 
 // tracker is what the log's writer knows of one group: enough to refuse a write that
 // would not make sense after a restart.
@@ -44,7 +47,7 @@ func (t *tracker) check(a *Append) error {
 	if a.Group == 0 {
 		return kv.Errorf(kv.Invalid, "a log write names no group")
 	}
-	if t.damaged && a.Mark.Kind != MarkCreate && (a.Mark.Kind != MarkTombstone || a.Mark.Replica < t.state.replica) {
+	if t.damaged && !invariant.Mutated(invariant.FaultyRejoins) && a.Mark.Kind != MarkCreate && (a.Mark.Kind != MarkTombstone || a.Mark.Replica < t.state.replica) {
 		return kv.Errorf(kv.Corruption, "group %d: replica %d has lost log records and takes no more writes: bury it and create a replica with a new id", a.Group, t.state.replica)
 	}
 	if err := t.checkMark(a); err != nil {
