@@ -15,7 +15,7 @@
 //	     └─────Stored────┴──Applied─────┴──ReadDone──────┴──PeerLost────┴──Snapshot… ─► inbox
 //
 // Around that: store.go (what the directory says of itself, and its lock), form.go (how a
-// first start makes or finds a cluster), door.go (the one port), link.go (what travels between
+// first start makes or finds a cluster), door (the one port), link.go (what travels between
 // nodes), http.go (the admin port), host.go (the life of it all).
 //
 // Invariants:

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/node"
 	"github.com/kvd-db/kvd/proto/peerpb"
@@ -39,7 +40,7 @@ type Host struct {
 // network is what the host listens on.
 type network struct {
 	listener net.Listener
-	door     *door // over the listener
+	door     *door.Door // over the listener
 	admin    net.Listener
 	server   *grpc.Server
 	http     *http.Server
@@ -119,7 +120,7 @@ func (h *Host) Start(ctx context.Context) error {
 		h.options.Doors(h.net.server, h)
 	}
 	h.metrics.registry.MustRegister(collector{h})
-	h.net.door = openDoor(h.net.listener, h.serveLink)
+	h.net.door = door.Open(h.net.listener, door.Plain{linkMagic: h.serveLink})
 	h.group.Go(func() {
 		if err := h.net.server.Serve(h.net.door); err != nil && !errors.Is(err, net.ErrClosed) {
 			h.fail(kv.Errorf(kv.Internal, "serving on %s: %v", h.address, err))

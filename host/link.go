@@ -24,6 +24,9 @@ type link struct {
 	pulseAt time.Time // when the next pulse is due
 }
 
+// linkMagic opens a link.
+const linkMagic = "KVDX"
+
 // What the first byte of a receiver's answer says.
 const (
 	verdictWelcome byte = 0 // its handshake follows
