@@ -13,7 +13,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kvd-db/kvd/client"
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -64,6 +66,7 @@ type node struct {
 	w        *world
 	id       kv.NodeID
 	listener *cutListener
+	door     *door.Door // over the listener; nil with TLS
 	grpc     *grpc.Server
 	server   *server.Server
 	stuck    atomic.Bool   // it says nothing any more
@@ -99,7 +102,8 @@ func (w *world) addNode(id kv.NodeID, l net.Listener) {
 	n := &node{w: w, id: id, listener: &cutListener{Listener: l}, grpc: grpc.NewServer(server.GRPCOptions()...), thaw: make(chan struct{})}
 	n.server = server.Register(n.grpc, n, server.Options{Dev: true, Log: quiet})
 	w.nodes = append(w.nodes, n)
-	go n.grpc.Serve(n.listener)
+	n.door = door.Open(n.listener, door.Plain{wire.PipeMagic: n.server.ServePipe})
+	go n.grpc.Serve(n.door)
 }
 
 // quiet keeps the tests' faults out of the tests' output.
@@ -110,6 +114,9 @@ func (w *world) stop() {
 		close(n.thaw)
 		n.server.Close()
 		n.grpc.GracefulStop()
+		if n.door != nil {
+			n.door.Close()
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -116,11 +117,12 @@ func (h *Host) AdminAddress() string {
 func (h *Host) Start(ctx context.Context) error {
 	h.net.server = newServer()
 	peerpb.RegisterPeerServer(h.net.server, &service{host: h})
+	plain := door.Plain{linkMagic: h.serveLink}
 	if h.options.Doors != nil {
-		h.options.Doors(h.net.server, h)
+		maps.Copy(plain, h.options.Doors(h.net.server, h))
 	}
 	h.metrics.registry.MustRegister(collector{h})
-	h.net.door = door.Open(h.net.listener, door.Plain{linkMagic: h.serveLink})
+	h.net.door = door.Open(h.net.listener, plain)
 	h.group.Go(func() {
 		if err := h.net.server.Serve(h.net.door); err != nil && !errors.Is(err, net.ErrClosed) {
 			h.fail(kv.Errorf(kv.Internal, "serving on %s: %v", h.address, err))

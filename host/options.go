@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/partition"
@@ -44,8 +45,9 @@ type Options struct {
 	Storage  Storage
 	Timing   Timing
 	Log      hclog.Logger
-	// Doors opens the doors for clients on the server, before it serves.
-	Doors func(grpc.ServiceRegistrar, *Host)
+	// Doors opens the doors for clients on the server, before it serves, and says which connections
+	// to the same port are served without gRPC.
+	Doors func(grpc.ServiceRegistrar, *Host) door.Plain
 	// Admin knocks at the door for administrators of another node; nil: this node can found a
 	// cluster, but not join one.
 	Admin AdminCall

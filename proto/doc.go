@@ -2,7 +2,7 @@
 //
 //	kvpb/    generated: services KV and Admin, for clients in any language
 //	peerpb/  generated: service Peer, the envelope of what nodes say to each other
-//	wire/    by hand: the frames inside KV.Stream, and kv <-> kvpb
+//	wire/    by hand: the batches of pipes and of KV.Stream, and kv <-> kvpb
 //	FORMAT.md  the frames, byte by byte
 //
 // Generated code is committed. To generate it again after a change of a .proto file, from

@@ -1,14 +1,15 @@
-// Package server is the door of a node: it turns gRPC into the words of package kv, and back.
+// Package server is the door of a node: it turns pipes and gRPC into the words of package kv, and back.
 //
+//	a pipe,
 //	KV.Stream  ─► decode ─► limits ─► Backend.Submit ─► ... ─► Asker.Answer ─► [ready] ─► encode ─► one message
 //	                        (this node only)                    (any goroutine)   sender
 //
 //	KV.Get ... ─► router.Router ─┬─► this node's Backend
-//	(plain calls, any language)  └─► another node's KV.Stream
+//	(plain calls, any language)  └─► another node's pipe
 //
 //	Admin.*    ─► Backend.Admin ─ NotLeader ─► the leader's Admin, once
 //
-// A stream has one goroutine that receives and one that sends. The sender takes whatever
+// A stream, which a pipe or a KV.Stream carries, has one goroutine that receives and one that sends. The sender takes whatever
 // is ready when it comes round, so replies are batched under load and not delayed without.
 //
 // Invariants:

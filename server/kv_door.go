@@ -16,9 +16,29 @@ type kvDoor struct {
 	server *Server
 }
 
-// Stream is the hot path of kvd's own client.
+// Stream is the hot path of clients that speak gRPC.
 func (d *kvDoor) Stream(s kvpb.KV_StreamServer) error {
-	return serve(d.server.backend, s, d.server.stop)
+	_, err := serve(d.server.backend, &overGRPC{stream: s}, d.server.stop) // gRPC ends its Recv when this handler has returned
+	if err != nil {
+		return wire.Status(err)
+	}
+	return s.Context().Err() // a client that has closed its side is no error
+}
+
+// overGRPC are the batches of a KV.Stream.
+type overGRPC struct {
+	stream kvpb.KV_StreamServer
+	reply  kvpb.ReplyBatch
+}
+
+func (g *overGRPC) Recv() ([]byte, error) {
+	m, err := g.stream.Recv() // the frames are fresh memory each time
+	return m.GetFrames(), err
+}
+
+func (g *overGRPC) Send(batch []byte) error {
+	g.reply.Frames = batch // encoded before Send returns
+	return g.stream.Send(&g.reply)
 }
 
 // Get reads one key.

@@ -9,7 +9,7 @@ import (
 )
 
 // send sends what is ready, whenever it comes round, until the stream ends.
-func (s *stream) send(received <-chan error, stop <-chan struct{}) error {
+func (s *stream) send(received <-chan *kv.Error, stop <-chan struct{}) *kv.Error {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	var buf []byte
@@ -20,7 +20,7 @@ func (s *stream) send(received <-chan error, stop <-chan struct{}) error {
 		case err := <-received:
 			return err
 		case <-stop:
-			return wire.Status(kv.Errorf(kv.Closed, "the node is closing"))
+			return kv.Errorf(kv.Closed, "the node is closing")
 		case <-s.wake:
 			quiet = false
 			runtime.Gosched() // whoever is ready to answer goes first: see router
@@ -33,7 +33,7 @@ func (s *stream) send(received <-chan error, stop <-chan struct{}) error {
 			quiet = true
 		}
 	}
-	return err
+	return nil // the connection has ended
 }
 
 // greet sends a batch without frames: it carries the newest timestamp, and shows that the
@@ -96,9 +96,7 @@ const replyBytesMax = wire.MessageBytesMax - 2*wire.BatchBytes
 // replies in it are ready: it is at least as new as any of them.
 func (s *stream) sendBatch(frames []byte) error {
 	wire.SetHeard(frames, s.backend.Heard())
-	// The message is encoded before Send returns, so its memory may be used again.
-	s.sender.message.Frames = frames
-	return s.out.Send(&s.sender.message)
+	return s.batches.Send(frames)
 }
 
 // expire answers requests whose time is up, and tells the backend.

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -68,6 +69,18 @@ func Register(g grpc.ServiceRegistrar, b Backend, o Options) *Server {
 		reflection.Register(r)
 	}
 	return s
+}
+
+// ServePipe serves a connection that began with wire.PipeMagic until it ends, the server closes or the
+// client says something that cannot be understood: that it is told. It closes the connection.
+func (s *Server) ServePipe(conn net.Conn) {
+	p := wire.NewPipe(conn, wire.ReadSilenceMax)
+	received, err := serve(s.backend, p, s.stop)
+	if err != nil {
+		_ = p.Send(wire.AppendError(wire.AppendHead(nil, 0), 0, err)) // whoever has gone needs no reason
+	}
+	_ = p.Close()
+	<-received
 }
 
 // Close ends the streams, the plain calls under way and the connections to other nodes.

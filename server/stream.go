@@ -1,11 +1,11 @@
 package server
 
 import (
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/proto/kvpb"
 	"github.com/kvd-db/kvd/proto/wire"
 )
 
@@ -33,7 +33,7 @@ type reply struct {
 // stream is one client's stream.
 type stream struct {
 	backend Backend
-	out     kvpb.KV_StreamServer
+	batches batches
 	wake    chan struct{} // of one: something is ready
 
 	mu   sync.Mutex
@@ -62,20 +62,31 @@ type receiver struct {
 // sender is what only the sending goroutine touches.
 type sender struct {
 	replies []reply
-	message kvpb.ReplyBatch
+}
+
+// batches is what a stream goes over. One goroutine receives, one sends.
+type batches interface {
+	// Recv gives a batch in memory of its own, which requests alias; io.EOF when the client has gone.
+	Recv() ([]byte, error)
+	// Send is done with the memory when it returns.
+	Send(batch []byte) error
 }
 
 // serve is the life of a stream: this goroutine sends. It ends when the client or the
-// connection does, or at stop.
-func serve(b Backend, out kvpb.KV_StreamServer, stop <-chan struct{}) error {
-	s := &stream{backend: b, out: out, wake: make(chan struct{}, 1), book: book{waiting: map[uint64]*op{}}}
-	received := make(chan error, 1)
-	go func() { received <- s.receive() }() // gRPC ends its Recv when this handler has returned
-	err := s.send(received, stop)
+// connection does, or at stop; Recv must end then, and received is closed once it has.
+func serve(b Backend, over batches, stop <-chan struct{}) (received <-chan struct{}, err *kv.Error) {
+	s := &stream{backend: b, batches: over, wake: make(chan struct{}, 1), book: book{waiting: map[uint64]*op{}}}
+	ended := make(chan *kv.Error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ended <- s.receive()
+	}()
+	err = s.send(ended, stop)
 	for _, o := range s.end() {
 		b.Cancel(&o.Submission)
 	}
-	return err
+	return done, err
 }
 
 // end makes later answers go nowhere, and returns what is still in the backend.
@@ -92,17 +103,19 @@ func (s *stream) end() []*op {
 	return left
 }
 
-// receive takes requests in until the client or the connection ends.
-func (s *stream) receive() error {
+// receive takes requests in until the client or the connection ends, which is no error, or it
+// says what cannot be understood.
+func (s *stream) receive() *kv.Error {
 	for {
-		// The frames are fresh memory each time: requests alias them.
-		m, err := s.out.Recv()
+		m, err := s.batches.Recv()
 		if err != nil {
-			return s.out.Context().Err() // a client that has closed its side is no error
+			var bad *kv.Error
+			errors.As(err, &bad)
+			return bad
 		}
-		b, bad := wire.OpenBatch(m.GetFrames())
+		b, bad := wire.OpenBatch(m)
 		if bad != nil {
-			return wire.Status(bad)
+			return bad
 		}
 		s.receiver.now = time.Now()
 		for {
@@ -114,7 +127,7 @@ func (s *stream) receive() error {
 		}
 		s.submit()
 		if bad := b.Err(); bad != nil {
-			return wire.Status(bad)
+			return bad
 		}
 	}
 }

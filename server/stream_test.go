@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/proto/kvpb"
 	"github.com/kvd-db/kvd/proto/wire"
@@ -50,13 +49,72 @@ type rig struct {
 	t       *testing.T
 	backend *fake
 	server  *Server
-	stream  kvpb.KV_StreamClient
+	stream  carrier
 	replies chan wire.Frame
 	beats   chan kv.Timestamp // of batches without frames
 	ended   chan error
 }
 
-func newRig(t *testing.T) *rig {
+// carrier is the client's end of a stream.
+type carrier interface {
+	Send(batch []byte) error
+	Recv() ([]byte, error)
+	CloseSend() error
+}
+
+// grpcCarrier is that of a KV.Stream.
+type grpcCarrier struct{ kvpb.KV_StreamClient }
+
+func (c grpcCarrier) Send(b []byte) error {
+	return c.KV_StreamClient.Send(&kvpb.OpBatch{Frames: b})
+}
+
+func (c grpcCarrier) Recv() ([]byte, error) {
+	m, err := c.KV_StreamClient.Recv()
+	return m.GetFrames(), err
+}
+
+// pipeCarrier is that of a pipe.
+type pipeCarrier struct {
+	*wire.Pipe
+	conn *net.TCPConn
+}
+
+func (c pipeCarrier) CloseSend() error { return c.conn.CloseWrite() }
+
+// overBoth runs a test over both that can carry a stream.
+func overBoth(t *testing.T, test func(*testing.T, *rig)) {
+	t.Run("grpc", func(t *testing.T) { test(t, newRig(t, openGRPC)) })
+	t.Run("pipe", func(t *testing.T) { test(t, newRig(t, openPipe)) })
+}
+
+func openGRPC(t *testing.T, address string) carrier {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MessageBytesMax), grpc.MaxCallSendMsgSize(wire.MessageBytesMax)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s, err := kvpb.NewKVClient(conn).Stream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return grpcCarrier{s}
+}
+
+func openPipe(t *testing.T, address string) carrier {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := conn.Write([]byte(wire.PipeMagic)); err != nil {
+		t.Fatal(err)
+	}
+	return pipeCarrier{wire.NewPipe(conn, 0), conn.(*net.TCPConn)}
+}
+
+func newRig(t *testing.T, open func(*testing.T, string) carrier) *rig {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,21 +125,15 @@ func newRig(t *testing.T) *rig {
 	}
 	g := grpc.NewServer(GRPCOptions()...)
 	r.server = Register(g, r.backend, Options{})
-	go g.Serve(l)
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MessageBytesMax), grpc.MaxCallSendMsgSize(wire.MessageBytesMax)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.stream, err = kvpb.NewKVClient(conn).Stream(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	go r.receive()
+	d := door.Open(l, door.Plain{wire.PipeMagic: r.server.ServePipe})
+	go g.Serve(d)
 	t.Cleanup(func() {
 		r.server.Close()
-		conn.Close()
 		g.Stop()
+		d.Close()
 	})
+	r.stream = open(t, l.Addr().String())
+	go r.receive()
 	return r
 }
 
@@ -92,13 +144,17 @@ func (r *rig) receive() {
 			r.ended <- err
 			return
 		}
-		b, bad := wire.OpenBatch(m.GetFrames())
+		b, bad := wire.OpenBatch(m)
 		if bad != nil {
 			r.ended <- bad
 			return
 		}
 		n := 0
 		for f, ok := b.Next(); ok; f, ok = b.Next() {
+			if f.ID == 0 && f.Type == wire.FrameError {
+				r.ended <- wire.DecodeError(f.Body)
+				return
+			}
 			r.replies <- f
 			n++
 		}
@@ -110,7 +166,7 @@ func (r *rig) receive() {
 
 func (r *rig) send(frames []byte) {
 	r.t.Helper()
-	if err := r.stream.Send(&kvpb.OpBatch{Frames: frames}); err != nil {
+	if err := r.stream.Send(frames); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -149,8 +205,9 @@ func readOf(keys ...string) *kv.Request {
 	return q
 }
 
-func TestStreamAnswers(t *testing.T) {
-	r := newRig(t)
+func TestStreamAnswers(t *testing.T) { overBoth(t, testStreamAnswers) }
+
+func testStreamAnswers(t *testing.T, r *rig) {
 	if heard := within(t, r.beats); heard != 5 {
 		t.Errorf("the first batch says %v", heard)
 	}
@@ -185,8 +242,9 @@ func TestStreamAnswers(t *testing.T) {
 	}
 }
 
-func TestStreamRefuses(t *testing.T) {
-	r := newRig(t)
+func TestStreamRefuses(t *testing.T) { overBoth(t, testStreamRefuses) }
+
+func testStreamRefuses(t *testing.T, r *rig) {
 	big := make([]byte, kv.ValueBytesMax+1)
 	key := kv.MakeKey(1, []byte("k"))
 	id := kv.TxID{1}
@@ -214,8 +272,9 @@ func TestStreamRefuses(t *testing.T) {
 			}
 			continue
 		}
-		r.ask(uint64(i), time.Minute, x.q)
-		if e := r.refused(uint64(i)); e.Kind != x.want {
+		id := uint64(i + 1)
+		r.ask(id, time.Minute, x.q)
+		if e := r.refused(id); e.Kind != x.want {
 			t.Errorf("%d: %v", i, e)
 		}
 	}
@@ -232,8 +291,9 @@ func make2[T any](v T, n int) []T {
 	return s
 }
 
-func TestStreamCancel(t *testing.T) {
-	r := newRig(t)
+func TestStreamCancel(t *testing.T) { overBoth(t, testStreamCancel) }
+
+func testStreamCancel(t *testing.T, r *rig) {
 	r.send(wire.AppendCancel(wire.AppendRequest(wire.AppendHead(nil, 0), 1, time.Minute, readOf("k")), 1))
 	s := within(t, r.backend.taken)
 	if c := within(t, r.backend.canceled); c != s {
@@ -247,8 +307,9 @@ func TestStreamCancel(t *testing.T) {
 	}
 }
 
-func TestStreamBounds(t *testing.T) {
-	r := newRig(t)
+func TestStreamBounds(t *testing.T) { overBoth(t, testStreamBounds) }
+
+func testStreamBounds(t *testing.T, r *rig) {
 	b := wire.AppendHead(nil, 0)
 	for id := range uint64(OpsInFlightMax + 1) {
 		b = wire.AppendRequest(b, id, time.Minute, readOf("k"))
@@ -287,8 +348,9 @@ func TestStreamBounds(t *testing.T) {
 	}
 }
 
-func TestStreamLongAnswer(t *testing.T) {
-	r := newRig(t)
+func TestStreamLongAnswer(t *testing.T) { overBoth(t, testStreamLongAnswer) }
+
+func testStreamLongAnswer(t *testing.T, r *rig) {
 	row := kv.Row{Key: kv.Key("k"), Value: make([]byte, kv.ValueBytesMax)}
 	r.ask(1, time.Minute, readOf("k"))
 	within(t, r.backend.taken).Asker.Answer(&kv.Response{Rows: make2(row, 9)}, nil)
@@ -306,7 +368,10 @@ func TestStreamTimeout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a tick")
 	}
-	r := newRig(t)
+	overBoth(t, testStreamTimeout)
+}
+
+func testStreamTimeout(t *testing.T, r *rig) {
 	r.ask(1, time.Millisecond, readOf("k"))
 	r.ask(2, time.Minute, readOf("k"))
 	s := within(t, r.backend.taken)
@@ -327,7 +392,10 @@ func TestStreamHeartbeat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a tick")
 	}
-	r := newRig(t)
+	overBoth(t, testStreamHeartbeat)
+}
+
+func testStreamHeartbeat(t *testing.T, r *rig) {
 	within(t, r.beats)
 	r.backend.mu.Lock()
 	r.backend.heard = 6
@@ -346,18 +414,19 @@ func TestStreamEnds(t *testing.T) {
 		"a frame is damaged": func(r *rig) { r.send(append(wire.AppendHead(nil, 0), 9, 9, 9)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.ask(1, time.Minute, readOf("k"))
-			s := within(t, r.backend.taken)
-			end(r)
-			if within(t, r.backend.canceled) != s {
-				t.Error("another one was canceled")
-			}
-			err := within(t, r.ended)
-			if (name == "what is no batch" || name == "a frame is damaged") && status.Code(err) != codes.InvalidArgument {
-				t.Errorf("%v", err)
-			}
-			s.Asker.Answer(&kv.Response{}, nil) // goes nowhere
+			overBoth(t, func(t *testing.T, r *rig) {
+				r.ask(1, time.Minute, readOf("k"))
+				s := within(t, r.backend.taken)
+				end(r)
+				if within(t, r.backend.canceled) != s {
+					t.Error("another one was canceled")
+				}
+				err := within(t, r.ended)
+				if why := wire.FromStatus(err); (name == "what is no batch" || name == "a frame is damaged") && why.Kind != kv.Invalid && kv.KindOf(err) != kv.Invalid {
+					t.Errorf("%v", err)
+				}
+				s.Asker.Answer(&kv.Response{}, nil) // goes nowhere
+			})
 		})
 	}
 }

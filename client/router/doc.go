@@ -1,7 +1,7 @@
 // Package router brings requests to the nodes that can answer them: the world around
 // package session. The client's API and the server's plain calls both stand on it.
 //
-//	Do ── session.Call ──► Send ──► link (one per node) ──► [queue] ─sender─► KV.Stream ─┐
+//	Do ── session.Call ──► Send ──► link (one per node) ──► [queue] ─sender─► a pipe ────┐
 //	         ▲                                                                           │
 //	         └─ Answered / Refused / Lost ◄── waiter decodes ◄── [pending by id] ◄─receiver
 //

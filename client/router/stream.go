@@ -2,13 +2,14 @@ package router
 
 import (
 	"context"
+	"errors"
+	"os"
 	"runtime"
 	"time"
 
 	"google.golang.org/grpc/status"
 
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/proto/kvpb"
 	"github.com/kvd-db/kvd/proto/wire"
 )
 
@@ -32,26 +33,26 @@ func (l *link) waitForWork() bool {
 	return !l.ended
 }
 
+// stream is what batches go over. One goroutine sends, one receives.
+type stream interface {
+	// Send is done with the memory when it returns.
+	Send(batch []byte) error
+	// Recv gives a batch in memory of its own: replies alias it.
+	Recv() ([]byte, error)
+}
+
 // serve is the life of one stream.
 func (l *link) serve() {
-	ctx, cut := context.WithCancel(context.Background())
+	ctx, cut := context.WithCancel(l.router.stop)
 	defer cut()
-	late := time.AfterFunc(connectMax, cut)
-	stream, err := l.kv.Stream(ctx)
-	if err != nil || !late.Stop() {
+	stream, err := l.open(ctx, cut)
+	if err != nil {
 		why := notConnected(l.address, err)
 		l.router.log.Debug("no stream", "node", l.address, "err", why)
 		l.fail(why)
 		return
 	}
-	l.mu.Lock()
-	l.watch.cut = cut
-	l.watch.received = time.Now()
-	if l.ended {
-		cut()
-	}
-	l.mu.Unlock()
-
+	pulse := l.begin(cut)
 	sender := make(chan struct{})
 	go func() {
 		defer close(sender)
@@ -63,6 +64,7 @@ func (l *link) serve() {
 	l.watch.cut = nil
 	l.work.Broadcast() // the sender may wait
 	l.mu.Unlock()
+	pulse.Stop()
 	<-sender
 	if l.router.stop.Err() == nil {
 		l.router.log.Info("a stream ended; what was under way is sent again", "node", l.address, "err", why)
@@ -70,17 +72,41 @@ func (l *link) serve() {
 	l.fail(why)
 }
 
+// begin makes the stream that cut ends the link's. The timer says something now and then
+// while there is nothing else to say: a node gives up clients that it does not hear.
+func (l *link) begin(cut func()) (pulse *time.Timer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch.cut = cut
+	l.watch.received = time.Now()
+	if l.ended {
+		cut()
+	}
+	pulse = time.AfterFunc(wire.PulseEvery, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.watch.cut == nil {
+			return
+		}
+		if len(l.queue.batches) == 0 {
+			l.queue.tail(0).last = l.lastID
+			l.work.Signal()
+		}
+		pulse.Reset(wire.PulseEvery)
+	})
+	return pulse
+}
+
 func notConnected(address string, err error) *kv.Error {
-	if err == nil {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return kv.Errorf(kv.Unavailable, "no connection to %s within %v", address, connectMax)
 	}
 	return kv.Errorf(kv.Unavailable, "no connection to %s: %s", address, status.Convert(err).Message())
 }
 
 // send sends batches until the stream's context ends.
-func (l *link) send(ctx context.Context, stream kvpb.KV_StreamClient) {
+func (l *link) send(ctx context.Context, stream stream) {
 	var sent *batch
-	message := &kvpb.OpBatch{}
 	for {
 		l.mu.Lock()
 		if sent != nil {
@@ -100,38 +126,34 @@ func (l *link) send(ctx context.Context, stream kvpb.KV_StreamClient) {
 		l.mu.Lock()
 		sent = l.queue.take()
 		l.mu.Unlock()
-		// The message is encoded before Send returns, and no interceptor keeps it, so its memory
-		// may be used again.
-		message.Frames = sent.frames
-		if stream.Send(message) != nil {
+		if stream.Send(sent.frames) != nil {
 			return // the receiver hears why
 		}
 	}
 }
 
 // receive hands over replies until the stream ends, and returns why it did.
-func (l *link) receive(stream kvpb.KV_StreamClient) *kv.Error {
+func (l *link) receive(stream stream) *kv.Error {
 	var taken []taken
 	for {
-		// A new message each time: replies alias its bytes.
 		m, err := stream.Recv()
 		if err != nil {
 			return kv.Errorf(kv.Unavailable, "the connection to %s ended: %s", l.address, status.Convert(err).Message())
 		}
-		b, bad := wire.OpenBatch(m.GetFrames())
+		b, bad := wire.OpenBatch(m)
 		if bad != nil {
 			return bad
 		}
 		if b.Heard != 0 {
 			l.router.hear(b.Heard)
 		}
-		taken = l.takePending(&b, taken[:0])
+		taken, bad = l.takePending(&b, taken[:0])
 		for i := range taken {
 			taken[i].call.heard <- taken[i].delivery
 		}
 		clear(taken)
-		if b.Err() != nil {
-			return b.Err()
+		if bad != nil {
+			return bad
 		}
 	}
 }
@@ -142,8 +164,8 @@ type taken struct {
 	delivery delivery
 }
 
-// takePending finds the calls of all replies of a batch under one lock.
-func (l *link) takePending(b *wire.Batch, to []taken) []taken {
+// takePending finds the calls of all replies of a batch under one lock. An error is why the stream ends.
+func (l *link) takePending(b *wire.Batch, to []taken) ([]taken, *kv.Error) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,7 +173,10 @@ func (l *link) takePending(b *wire.Batch, to []taken) []taken {
 	for {
 		f, ok := b.Next()
 		if !ok {
-			return to
+			return to, b.Err()
+		}
+		if f.ID == 0 && f.Type == wire.FrameError {
+			return to, kv.Errorf(kv.Unavailable, "%s ended the connection: %s", l.address, wire.DecodeError(f.Body).Message)
 		}
 		c := l.pending[f.ID]
 		if c == nil {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/kvd-db/kvd/cmd/kvcli/store"
 	"github.com/kvd-db/kvd/host"
+	"github.com/kvd-db/kvd/host/door"
+	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -39,8 +41,9 @@ func startNode(t *testing.T) string {
 		Data: t.TempDir(), Listen: "127.0.0.1:0",
 		Storage: host.Storage{CacheBytes: 8 << 20, MemTableBytes: 4 << 20, EntryCacheBytes: 4 << 20, LogSegmentBytes: 4 << 20, ReserveBytes: 1 << 20},
 		Log:     hclog.NewNullLogger(),
-		Doors: func(r grpc.ServiceRegistrar, h *host.Host) {
+		Doors: func(r grpc.ServiceRegistrar, h *host.Host) door.Plain {
 			doors = server.Register(r, realBackend{h}, server.Options{Log: slog.New(slog.DiscardHandler)})
+			return door.Plain{wire.PipeMagic: doors.ServePipe}
 		},
 	})
 	if err != nil {

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kvd-db/kvd/host"
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -59,8 +61,9 @@ func start(cfg *config, stderr io.Writer) error {
 	log := newLogger(cfg, stderr)
 	var doors *server.Server
 	cfg.host.Log, cfg.host.Admin = log, askAdmin
-	cfg.host.Doors = func(r grpc.ServiceRegistrar, h *host.Host) {
+	cfg.host.Doors = func(r grpc.ServiceRegistrar, h *host.Host) door.Plain {
 		doors = server.Register(r, backend{h}, server.Options{Log: newSlog(log.Named("doors")), Dev: cfg.dev})
+		return door.Plain{wire.PipeMagic: doors.ServePipe}
 	}
 	h, err := host.Open(cfg.host)
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package wire turns the words of package kv into bytes and messages, and back.
 //
 //	kv.Request ──► request frame ─┐
-//	cancel     ──► cancel frame  ─┼─► one batch = [version 1][heard 8][frame]...  = kvpb.OpBatch.frames
+//	cancel     ──► cancel frame  ─┼─► one batch = [version 1][heard 8][frame]... ─► Pipe, or kvpb.OpBatch.frames
 //	kv.Response ─► response frame ┐
-//	kv.Error   ──► error frame   ─┴─► the same                                    = kvpb.ReplyBatch.frames
+//	kv.Error   ──► error frame   ─┴─► the same                                   ─► Pipe, or kvpb.ReplyBatch.frames
 //
 //	kv.Error   <─► kvpb.Error in the details of a gRPC status      (unary calls)
 //	kv.Admin.. <─► the messages of service Admin
