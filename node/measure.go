@@ -11,7 +11,7 @@ import (
 // counting is done off the loop, and bounded for the node.
 const (
 	measureInterval    = kv.Instant(time.Second)
-	measurePerKey      = kv.Instant(time.Millisecond) // longer for each key that the last measurement had to look at
+	measurePerKey      = kv.Instant(5 * time.Millisecond) // longer for each key that the last measurement had to look at
 	measureIntervalMax = kv.Instant(time.Minute)
 	measureKeysMax     = 500_000 // looked at in one second, of all replicas: below a tenth of a core
 )
