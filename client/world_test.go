@@ -15,7 +15,6 @@ import (
 	"github.com/kvd-db/kvd/client"
 	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -102,7 +101,7 @@ func (w *world) addNode(id kv.NodeID, l net.Listener) {
 	n := &node{w: w, id: id, listener: &cutListener{Listener: l}, grpc: grpc.NewServer(server.GRPCOptions()...), thaw: make(chan struct{})}
 	n.server = server.Register(n.grpc, n, server.Options{Dev: true, Log: quiet})
 	w.nodes = append(w.nodes, n)
-	n.door = door.Open(n.listener, door.Plain{wire.PipeMagic: n.server.ServePipe})
+	n.door = door.Open(n.listener, n.server.Plain())
 	go n.grpc.Serve(n.door)
 }
 

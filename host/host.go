@@ -117,7 +117,7 @@ func (h *Host) AdminAddress() string {
 func (h *Host) Start(ctx context.Context) error {
 	h.net.server = newServer()
 	peerpb.RegisterPeerServer(h.net.server, &service{host: h})
-	plain := door.Plain{linkMagic: h.serveLink}
+	plain := door.Plain{linkMagic: {Serve: h.serveLink, ConnsMax: linksMax}}
 	if h.options.Doors != nil {
 		maps.Copy(plain, h.options.Doors(h.net.server, h))
 	}

@@ -27,6 +27,9 @@ type link struct {
 // linkMagic opens a link.
 const linkMagic = "KVDX"
 
+// linksMax is how many links there may be.
+const linksMax = 4096
+
 // What the first byte of a receiver's answer says.
 const (
 	verdictWelcome byte = 0 // its handshake follows

@@ -12,15 +12,18 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/kvd-db/kvd/client/router"
+	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/proto/kvpb"
 	"github.com/kvd-db/kvd/proto/wire"
 )
 
-// Limits of one stream.
+// Limits of one stream, and of their number.
 const (
 	OpsInFlightMax   = router.OpsInFlightMax
 	InFlightBytesMax = 512 << 20
+	// PipesMax is how many pipes there may be; a client has two to each node.
+	PipesMax = 16 << 10
 	// heartbeat is how long a stream is quiet at most: well below router.SilenceMax, after which
 	// a client gives it up. It speaks even if no request waits: the largest ones take a while
 	// to arrive.
@@ -71,9 +74,14 @@ func Register(g grpc.ServiceRegistrar, b Backend, o Options) *Server {
 	return s
 }
 
-// ServePipe serves a connection that began with wire.PipeMagic until it ends, the server closes or the
-// client says something that cannot be understood: that it is told. It closes the connection.
-func (s *Server) ServePipe(conn net.Conn) {
+// Plain is what the server serves without gRPC, on the same port.
+func (s *Server) Plain() door.Plain {
+	return door.Plain{wire.PipeMagic: {Serve: s.servePipe, ConnsMax: PipesMax}}
+}
+
+// servePipe serves a pipe until it ends, the server closes or the client says something that cannot be
+// understood: that it is told.
+func (s *Server) servePipe(conn net.Conn) {
 	p := wire.NewPipe(conn, wire.ReadSilenceMax)
 	received, err := serve(s.backend, p, s.stop)
 	if err != nil {

@@ -125,7 +125,7 @@ func newRig(t *testing.T, open func(*testing.T, string) carrier) *rig {
 	}
 	g := grpc.NewServer(GRPCOptions()...)
 	r.server = Register(g, r.backend, Options{})
-	d := door.Open(l, door.Plain{wire.PipeMagic: r.server.ServePipe})
+	d := door.Open(l, r.server.Plain())
 	go g.Serve(d)
 	t.Cleanup(func() {
 		r.server.Close()

@@ -16,7 +16,6 @@ import (
 	"github.com/kvd-db/kvd/cmd/kvcli/store"
 	"github.com/kvd-db/kvd/host"
 	"github.com/kvd-db/kvd/host/door"
-	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -43,7 +42,7 @@ func startNode(t *testing.T) string {
 		Log:     hclog.NewNullLogger(),
 		Doors: func(r grpc.ServiceRegistrar, h *host.Host) door.Plain {
 			doors = server.Register(r, realBackend{h}, server.Options{Log: slog.New(slog.DiscardHandler)})
-			return door.Plain{wire.PipeMagic: doors.ServePipe}
+			return doors.Plain()
 		},
 	})
 	if err != nil {

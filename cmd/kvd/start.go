@@ -16,7 +16,6 @@ import (
 	"github.com/kvd-db/kvd/host"
 	"github.com/kvd-db/kvd/host/door"
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/server"
 )
 
@@ -63,7 +62,7 @@ func start(cfg *config, stderr io.Writer) error {
 	cfg.host.Log, cfg.host.Admin = log, askAdmin
 	cfg.host.Doors = func(r grpc.ServiceRegistrar, h *host.Host) door.Plain {
 		doors = server.Register(r, backend{h}, server.Options{Log: newSlog(log.Named("doors")), Dev: cfg.dev})
-		return door.Plain{wire.PipeMagic: doors.ServePipe}
+		return doors.Plain()
 	}
 	h, err := host.Open(cfg.host)
 	if err != nil {

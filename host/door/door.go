@@ -14,6 +14,7 @@ package door
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"syscall"
@@ -23,9 +24,17 @@ import (
 // MagicBytes is the length of every magic.
 const MagicBytes = 4
 
-// Plain are the functions that serve connections without gRPC, by the magic that opens them,
-// which has been read. A connection is closed when its function returns.
-type Plain map[string]func(net.Conn)
+// Plain are the protocols without gRPC, by the magic that opens their connections.
+type Plain map[string]Protocol
+
+// Protocol is one of them.
+type Protocol struct {
+	Serve    func(net.Conn) // after the magic; the connection is closed when it returns
+	ConnsMax int            // further connections are closed at once
+}
+
+// undecided is in place of a magic that has not come yet.
+const undecided = ""
 
 // Door is, to gRPC, a listener that accepts only what is gRPC's.
 type Door struct {
@@ -35,7 +44,7 @@ type Door struct {
 	end   chan struct{}
 
 	mu    sync.Mutex
-	conns map[net.Conn]string // not yet told apart, which is "", or plain, by their magic
+	conns map[net.Conn]string // not yet told apart, or plain, by their magic
 	count map[string]int      // of these
 	shut  bool
 	group sync.WaitGroup
@@ -43,16 +52,19 @@ type Door struct {
 }
 
 const (
-	// connsMax is how many connections may be undecided, and how many there may be of each magic;
-	// others are closed at once.
-	connsMax = 16 << 10
+	// undecidedMax is how many connections may not have said yet what they are; others are closed at once.
+	undecidedMax = 4096
 	// sniffTimeout is how long a connection may take to say what it is.
 	sniffTimeout = 5 * time.Second
 )
 
 // Open begins to accept what comes to l, which Close closes. No magic may be one that an HTTP/2 preface or a
 // TLS hello begins with.
-func Open(l net.Listener, plain Plain) *Door {
+func Open(l net.Listener, plain Plain) *Door { return open(l, plain, undecidedMax) }
+
+func open(l net.Listener, plain Plain, undecidedMax int) *Door {
+	plain = maps.Clone(plain)
+	plain[undecided] = Protocol{ConnsMax: undecidedMax}
 	d := &Door{Listener: l, plain: plain, calls: make(chan net.Conn), end: make(chan struct{}), conns: map[net.Conn]string{}, count: map[string]int{}}
 	d.group.Go(d.run)
 	return d
@@ -83,7 +95,7 @@ func (d *Door) run() {
 
 // enter takes a connection in, on a goroutine of its own until it is known to be gRPC's.
 func (d *Door) enter(c net.Conn) {
-	if !d.note(c, "") {
+	if !d.note(c, undecided) {
 		_ = c.Close()
 		return
 	}
@@ -94,7 +106,7 @@ func (d *Door) enter(c net.Conn) {
 func (d *Door) note(c net.Conn, magic string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.shut || d.count[magic] >= connsMax {
+	if d.shut || d.count[magic] >= d.plain[magic].ConnsMax {
 		return false
 	}
 	if was, ok := d.conns[c]; ok {
@@ -115,10 +127,10 @@ func (d *Door) sort(c net.Conn) {
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	magic := string(first[:])
-	if serve := d.plain[magic]; serve != nil {
+	if p, ok := d.plain[magic]; ok {
 		defer c.Close()
 		if d.note(c, magic) {
-			serve(c)
+			p.Serve(c)
 		}
 		return
 	}
