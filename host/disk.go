@@ -87,11 +87,17 @@ func (d *disk) close() {
 
 func (d *disk) run() {
 	var buf []diskWork
+	several := false // the last batch had several appends: there are writers beside each other
 	for {
 		work, ok := d.work.take(buf)
 		if !ok {
 			return
 		}
+		if several {
+			yield() // whoever is ready to add something does so first: a larger write
+			work = d.work.takeMore(work)
+		}
+		several = len(work) > 1
 		if !d.do(work) {
 			return
 		}

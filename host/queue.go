@@ -50,6 +50,16 @@ func (q *queue[T]) take(buf []T) (items []T, ok bool) {
 	return items, true
 }
 
+// takeMore adds what has come since to items, without waiting.
+func (q *queue[T]) takeMore(items []T) []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items = append(items, q.items...)
+	clear(q.items)
+	q.items = q.items[:0]
+	return items
+}
+
 // len is how many items wait.
 func (q *queue[T]) len() int {
 	q.mu.Lock()
