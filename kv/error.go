@@ -65,7 +65,7 @@ type Error struct {
 	LimitValue  int64         // Limit
 	Got         int64         // Limit
 	Actual      *Row          // Expectation: what was found; nil = absent
-	ID          TxID          // Ambiguous: ask for its outcome
+	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
 }
 
 func (e *Error) Error() string {

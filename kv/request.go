@@ -1,6 +1,6 @@
 package kv
 
-// Request is one question to one partition. Exactly one of the four parts is set.
+// Request is one question to one partition. Exactly one of its parts is set.
 // The deadline does not travel in it: the host cancels what is late.
 type Request struct {
 	Partition  PartitionID
@@ -10,6 +10,10 @@ type Request struct {
 	Scan    *Scan
 	Commit  *Commit
 	Outcome *OutcomeOf
+
+	// From the leader of one partition to that of another; no client sends them.
+	Prepare *Prepare
+	Resolve *Resolve
 }
 
 // Read gets keys of one partition. One key without timestamp is a strong read (rule D1,
@@ -17,6 +21,9 @@ type Request struct {
 type Read struct {
 	Keys      []Key
 	Timestamp Timestamp // 0: strong
+	// Stamped: without a timestamp even one key is read at one that the leader draws, so that
+	// others can be read at it later.
+	Stamped bool
 }
 
 // Scan reads a span of one partition at one timestamp, 0: drawn by the leader.
@@ -71,9 +78,10 @@ type Write struct {
 // than Start.
 type ReadMark struct{ Key Key }
 
-// Commit is the one-partition transaction: all of it or nothing, at one timestamp, once
-// for an ID. A plain put is a Commit of one Write. Writes name each key at most once; the
-// first one is the anchor, which carries the outcome.
+// Commit is a transaction's end: all of it or nothing, at one timestamp, once for an ID. A plain
+// put is a Commit of one Write. Writes name each key at most once; the first one is the anchor,
+// which carries the outcome. With Parts it is a two-phase commit, coordinated by the leader of
+// the anchor's partition (transactions.md, H).
 type Commit struct {
 	ID    TxID
 	Term  Term      // the anchor leader's term as the client believes it (rule A1)
@@ -81,8 +89,10 @@ type Commit struct {
 	Start Timestamp // the reads' timestamp s; 0 if there are none
 	Reads []ReadMark
 	Spans []Span // read spans: a version in one of them newer than Start is a conflict
-	// Writes may be empty: then only the reads are validated.
+	// Writes may be empty if there are no Parts: then only the reads are validated.
 	Writes []Write
+	Age    Age
+	Parts  []Part // what it reads and writes in other partitions, each named once
 }
 
 // OutcomeOf asks for the outcome of a commit, and makes it final (rule I1).
@@ -91,6 +101,9 @@ type OutcomeOf struct {
 	Term   Term
 	AsOf   Timestamp
 	Anchor Key // the first written key
+	// Ask says who asks; At is the timestamp of the read for AskRead, 0 for a strong one.
+	Ask AskKind
+	At  Timestamp
 }
 
 // Outcome is what is known of a commit.
@@ -117,8 +130,8 @@ type Response struct {
 	Count     int64     // Scan with CountOnly
 	Resume    Key       // Scan: where to go on, nil when the span is done. Forward: first key not returned; reverse: exclusive upper bound
 	Timestamp Timestamp // Read, Scan: the r that was used (strong: the version read); Commit, Outcome: the commit timestamp
-	Sums      []int64   // Commit: the results of its WriteAdds, in order
-	Outcome   Outcome   // Outcome
+	Sums      []int64   // Commit: the results of its WriteAdds, in order, those of its Parts after its own; Prepare: of its own
+	Outcome   Outcome   // Outcome; OutcomeUnknown only if that was no answer that ends it (AskKind)
 	Term      Term      // the answering leader's term: use it in the next Commit
 	Heard     Timestamp // the newest timestamp that the answering node has heard of
 }

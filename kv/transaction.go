@@ -1,0 +1,71 @@
+package kv
+
+import "bytes"
+
+// Age orders transactions for wound-wait (transactions.md, A7): it is fixed at the first attempt,
+// unique, and kept over retries. A smaller one is older: 8 bytes of time, big-endian, then 8
+// random ones. The zero Age is that of a request that wounds nobody: it counts as the youngest.
+type Age [16]byte
+
+// IsZero reports whether a has no place in the order.
+func (a Age) IsZero() bool { return a == Age{} }
+
+// OlderThan reports whether a wounds b.
+func (a Age) OlderThan(b Age) bool {
+	return !a.IsZero() && (b.IsZero() || bytes.Compare(a[:], b[:]) < 0)
+}
+
+// Part is what a Commit reads and writes in one partition beside the anchor's.
+type Part struct {
+	Partition  PartitionID
+	Generation Generation // the newest descriptor that the client knows
+	Reads      []ReadMark
+	Spans      []Span
+	Writes     []Write
+}
+
+// Attempt names one attempt of a transaction and the place where its fate is decided (rule A1).
+type Attempt struct {
+	ID        TxID
+	Term      Term        // of the anchor's leader: only that one can commit it (rule A2)
+	AsOf      Timestamp   // of the Commit
+	Age       Age         // of the transaction
+	Partition PartitionID // of the anchor
+	Anchor    Key         // the first written key
+}
+
+// Prepare asks a participant to lock what a transaction reads and writes there (rule H3). It is
+// answered once the locks are applied; an error is a refusal.
+type Prepare struct {
+	Attempt
+	Start  Timestamp // the reads' timestamp s; 0 if the whole transaction has none
+	Reads  []ReadMark
+	Spans  []Span
+	Writes []Write
+}
+
+// Resolve tells a participant the fate of a transaction (rules F5, F6, H7). It is answered once
+// no lock of the transaction is left there.
+type Resolve struct {
+	ID     TxID
+	Commit Timestamp // c; 0 = aborted
+}
+
+// AskKind is who asks for the outcome of a commit, and what the question does to one that is
+// still undecided (transactions.md, E).
+type AskKind uint8
+
+// The kinds of question.
+const (
+	// AskFinal is a client that lost the answer: what is not proposed is killed, so that the answer
+	// is final (rule I1).
+	AskFinal AskKind = 0
+	// AskWound is an older transaction that waits for its locks: as AskFinal.
+	AskWound AskKind = 1
+	// AskQuery is a younger transaction that waits for its locks: nothing is killed, and
+	// "undecided" (OutcomeUnknown) is an answer.
+	AskQuery AskKind = 2
+	// AskRead is a read at OutcomeOf.At that met a lock: OutcomeUnknown says that the commit
+	// timestamp is or will be above it.
+	AskRead AskKind = 3
+)
