@@ -60,6 +60,27 @@ const (
 	DrawSeqRestarts Mutant = "DrawSeqRestarts"
 )
 
+// The mutants of two-phase commit (rules D to H).
+const (
+	DrawFirst2     Mutant = "DrawFirst2"
+	NoWound        Mutant = "NoWound"
+	AnchorLatch    Mutant = "AnchorLatch"
+	Unilateral     Mutant = "Unilateral"
+	ResolveAny     Mutant = "ResolveAny"
+	WoundProposed  Mutant = "WoundProposed"
+	LockIsAnswer   Mutant = "LockIsAnswer"
+	NoRecAborted   Mutant = "NoRecAborted"
+	UndecidedCache Mutant = "UndecidedCache"
+	AckEarly       Mutant = "AckEarly"
+	SharedVolatile Mutant = "SharedVolatile"
+	NoShared       Mutant = "NoShared"
+	ConfirmEarly   Mutant = "ConfirmEarly"
+	AbortOnDepose  Mutant = "AbortOnDepose"
+	GhostNoTerm    Mutant = "GhostNoTerm"
+	ResolveBelowGC Mutant = "ResolveBelowGC"
+	GCApplied      Mutant = "GCApplied"
+)
+
 // The mutants of storage.
 const (
 	NoSyncBeforeAnswer  Mutant = "NoSyncBeforeAnswer"

@@ -73,6 +73,10 @@ type lookup struct {
 }
 
 func (l *leader) lookUp(k *lookup, id RequestID) {
+	if k.term > l.term && k.commit == nil && invariant.Mutated(invariant.GhostNoTerm) {
+		l.answerAborted(&ticket{id: id, outcome: true}, nil)
+		return
+	}
 	if k.term > l.term && !invariant.Mutated(invariant.NoTerm) {
 		l.sink.Reply(id, nil, l.notLeader(0, k.term)) // a later leader knows more (rule E5)
 		return
@@ -83,7 +87,7 @@ func (l *leader) lookUp(k *lookup, id RequestID) {
 		return
 	}
 	find := &Lookup{Anchor: k.anchor, ID: k.id, AsOf: k.asOf}
-	if k.commit != nil {
+	if k.commit != nil && len(k.commit.Parts) == 0 {
 		for i := range k.commit.Writes {
 			if w := &k.commit.Writes[i]; w.Kind == kv.WriteAdd {
 				find.Sums = append(find.Sums, w.Key)

@@ -20,7 +20,9 @@ type benchSink struct {
 }
 
 func (s *benchSink) Draw(_ *Partition, token uint64)                  { s.tokens = append(s.tokens, token) }
-func (s *benchSink) Read(*ReadTask)                                   { s.reads++ }
+func (s *benchSink) Call(*Partition, uint64, kv.PartitionID, *kv.Request) {
+}
+func (s *benchSink) Read(*ReadTask) { s.reads++ }
 func (s *benchSink) Reply(_ RequestID, _ *kv.Response, err *kv.Error) { s.replies++ }
 func (s *benchSink) Propose(*Partition)                               {}
 func (s *benchSink) Now() kv.Instant                                  { return 0 }
@@ -29,6 +31,7 @@ func (s *benchSink) Heard() kv.Timestamp                              { return s
 func benchPartition() *benchSink {
 	s := &benchSink{heard: kv.MakeTimestamp(1<<40, 0)}
 	s.p = New(testPartition, Options{}, s)
+	defer func() { s.p.ReadDone(&ReadTask{Term: 2, owner: restoring{}}, &ReadResult{restored: &restored{}}) }()
 	s.p.Lead(2, &kv.Descriptor{Partition: testPartition, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}}, 0, 0)
 	return s
 }

@@ -50,18 +50,79 @@ func (l *leader) checkCommit(q *kv.Commit) *kv.Error {
 	} else if n+len(q.Writes) == 0 {
 		return kv.Errorf(kv.Invalid, "commit %v neither reads nor writes", q.ID)
 	}
-	size := 0
-	for i := range q.Writes {
-		w := &q.Writes[i]
-		if err := l.checkWrite(w); err != nil {
+	size, err := l.checkWrites(q.Writes)
+	if err != nil {
+		return err
+	}
+	if len(q.Parts) > 0 {
+		if err := l.checkParts(q, size); err != nil {
 			return err
 		}
-		size += len(w.Key) + len(w.Value)
 	}
 	if size > kv.CommitBytesMax {
 		return kv.LimitError("the size of a commit in bytes", kv.CommitBytesMax, int64(size), "split the transaction")
 	}
-	return l.checkReads(q)
+	return l.checkReads(q.ID, q.Reads, q.Spans)
+}
+
+// checkParts insists on a commit that can be coordinated here. What lies in the parts their
+// partitions check.
+func (l *leader) checkParts(q *kv.Commit, size int) *kv.Error {
+	if len(q.Writes) == 0 {
+		return kv.Errorf(kv.Invalid, "commit %v writes nothing in the partition to which it was sent: send it to that of its first write", q.ID)
+	}
+	keys := len(q.Reads) + len(q.Spans) + len(q.Writes)
+	named := make(map[kv.PartitionID]bool, len(q.Parts))
+	for i := range q.Parts {
+		p := &q.Parts[i]
+		n := len(p.Reads) + len(p.Spans) + len(p.Writes)
+		if p.Partition == l.id || p.Partition == 0 || named[p.Partition] || n == 0 {
+			return kv.Errorf(kv.Invalid, "commit %v names partition %d twice, or for nothing", q.ID, p.Partition)
+		}
+		if n > len(p.Writes) && q.Start == 0 {
+			return kv.Errorf(kv.Invalid, "commit %v names reads, but not the timestamp at which they were made", q.ID)
+		}
+		named[p.Partition] = true
+		keys += n
+		for j := range p.Writes {
+			size += len(p.Writes[j].Key) + len(p.Writes[j].Value)
+		}
+	}
+	if keys > kv.CommitKeysMax {
+		return kv.LimitError("the number of keys and spans of a commit", kv.CommitKeysMax, int64(keys), "split the transaction")
+	}
+	if size > kv.CommitBytesMax {
+		return kv.LimitError("the size of a commit in bytes", kv.CommitBytesMax, int64(size), "split the transaction")
+	}
+	return nil
+}
+
+// checkPrepare insists on a prepare that can be executed here.
+func (l *leader) checkPrepare(q *kv.Prepare) *kv.Error {
+	n := len(q.Reads) + len(q.Spans) + len(q.Writes)
+	switch {
+	case q.ID.IsZero() || q.Partition == 0 || len(q.Anchor) == 0 || n == 0:
+		return kv.Errorf(kv.Invalid, "a Prepare of transaction %v names no anchor, or nothing to lock", q.ID)
+	case n > kv.CommitKeysMax:
+		return kv.LimitError("the number of keys and spans of a commit", kv.CommitKeysMax, int64(n), "split the transaction")
+	case n > len(q.Writes) && q.Start == 0:
+		return kv.Errorf(kv.Invalid, "transaction %v names reads, but not the timestamp at which they were made", q.ID)
+	}
+	if _, err := l.checkWrites(q.Writes); err != nil {
+		return err
+	}
+	return l.checkReads(q.ID, q.Reads, q.Spans)
+}
+
+// checkWrites also adds up the bytes of keys and values.
+func (l *leader) checkWrites(ws []kv.Write) (size int, err *kv.Error) {
+	for i := range ws {
+		if err := l.checkWrite(&ws[i]); err != nil {
+			return 0, err
+		}
+		size += len(ws[i].Key) + len(ws[i].Value)
+	}
+	return size, nil
 }
 
 func (l *leader) checkWrite(w *kv.Write) *kv.Error {
@@ -80,15 +141,15 @@ func (l *leader) checkWrite(w *kv.Write) *kv.Error {
 	return nil
 }
 
-func (l *leader) checkReads(q *kv.Commit) *kv.Error {
-	for i := range q.Reads {
-		if err := l.checkKey(q.Reads[i].Key); err != nil {
+func (l *leader) checkReads(id kv.TxID, reads []kv.ReadMark, spans []kv.Span) *kv.Error {
+	for i := range reads {
+		if err := l.checkKey(reads[i].Key); err != nil {
 			return err
 		}
 	}
-	for _, s := range q.Spans {
+	for _, s := range spans {
 		if s.IsEmpty() {
-			return kv.Errorf(kv.Invalid, "commit %v names a read span that holds no key", q.ID)
+			return kv.Errorf(kv.Invalid, "commit %v names a read span that holds no key", id)
 		}
 		if err := l.checkSpan(s); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 )
 
 // entryFormat is the first byte of every entry's data.
@@ -17,6 +18,15 @@ const entryFormat = 1
 //	setGC      = 2, G (8)
 //	setHorizon = 3, H (8)
 //	digest     = 4, id of the check (8)
+//	prepare    = 6, attempt, number of locks (uvarint), locks
+//	record     = 7, attempt, c (8), number of participants (uvarint), per participant: partition
+//	             (uvarint), start, end; number of versions (uvarint), versions
+//	resolve    = 9, id (16), c (8; 0 = aborted), number of locks (uvarint), per lock: strength (1), key
+//	forget     = 11, id (16), anchor key
+//	barrier    = 12
+//	attempt    = id (16), term (8), asOf (8), age (16), partition of the anchor (uvarint), anchor key
+//	lock       = 1, version                          exclusive, with what is written
+//	           | 2, key, end                         shared; no end: the key alone
 //	descriptor = 5, generation that it replaces (uvarint), partition (uvarint), keyspace (uvarint),
 //	             start, end, generation (uvarint), next replica (uvarint), number of replicas
 //	             (uvarint), per replica: id (uvarint), node (uvarint), role (1)
@@ -31,7 +41,12 @@ const (
 	commandHorizon    commandKind = 3
 	commandDigest     commandKind = 4
 	commandDescriptor commandKind = 5
-	// 6 to 10 are reserved for prepare, commit record, staging, resolve and split.
+	commandPrepare    commandKind = 6
+	commandRecord     commandKind = 7
+	// 8 and 10 are reserved for staging and split.
+	commandResolve commandKind = 9
+	commandForget  commandKind = 11
+	commandBarrier commandKind = 12
 )
 
 // Version is one version that a write command makes.
@@ -45,12 +60,14 @@ type Version struct {
 type Command struct {
 	kind commandKind
 
-	// Of a write: the commit's id, asOf and timestamp, and what it writes. The first version
-	// is the one that carries the id (rule I9).
-	ID        kv.TxID
-	AsOf      kv.Timestamp
-	Timestamp kv.Timestamp // also the G of setGC and the H of setHorizon
-	Versions  []Version
+	// Attempt is whose it is: its ID and AsOf only, of a write.
+	kv.Attempt
+	// Timestamp is c, or the G of setGC or the H of setHorizon.
+	Timestamp kv.Timestamp
+	// Versions are what a write or a record writes. The first one carries the id (rule I9).
+	Versions     []Version
+	Locks        []mvcc.Lock        // prepare; of a resolve only their keys and strengths
+	Participants []mvcc.Participant // record
 
 	Digest     uint64         // id of a digest marker
 	Descriptor *kv.Descriptor // the new descriptor; it replaces Generation
@@ -102,12 +119,11 @@ func appendTimestamp(dst []byte, kind commandKind, ts kv.Timestamp) []byte {
 }
 
 // appendWriteHeader encodes what precedes the versions of a write.
-func appendWriteHeader(dst []byte, id kv.TxID, asOf, c kv.Timestamp, versions int) []byte {
+func appendWriteHeader(dst []byte, id kv.TxID, asOf, c kv.Timestamp) []byte {
 	dst = append(dst, byte(commandWrite))
 	dst = append(dst, id[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(asOf))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(c))
-	return binary.AppendUvarint(dst, uint64(versions))
+	return binary.BigEndian.AppendUint64(dst, uint64(c))
 }
 
 func appendVersion(dst []byte, key kv.Key, value []byte, tombstone bool) []byte {
@@ -129,7 +145,8 @@ func versionLen(key kv.Key, value []byte, tombstone bool) int {
 func appendCommand(dst []byte, c *Command) []byte {
 	switch c.kind {
 	case commandWrite:
-		dst = appendWriteHeader(dst, c.ID, c.AsOf, c.Timestamp, len(c.Versions))
+		dst = appendWriteHeader(dst, c.ID, c.AsOf, c.Timestamp)
+		dst = binary.AppendUvarint(dst, uint64(len(c.Versions)))
 		for _, v := range c.Versions {
 			dst = appendVersion(dst, v.Key, v.Value, v.Tombstone)
 		}
@@ -140,6 +157,8 @@ func appendCommand(dst []byte, c *Command) []byte {
 	case commandDescriptor:
 		dst = binary.AppendUvarint(append(dst, byte(c.kind)), uint64(c.Generation))
 		dst = appendDescriptor(dst, c.Descriptor)
+	default:
+		dst = appendTransaction(dst, c)
 	}
 	return dst
 }
@@ -225,19 +244,23 @@ func (d *decoder) versions(dst []Version) []Version {
 		d.fail("it writes nothing")
 	}
 	for range n {
-		kind := d.byte()
-		v := Version{Key: d.bytes()}
-		switch kind {
-		case versionKindPut:
-			v.Value = d.bytes()
-		case versionKindDel:
-			v.Tombstone = true
-		default:
-			d.fail("it has a write of unknown kind")
-		}
-		dst = append(dst, v)
+		dst = append(dst, d.version())
 	}
 	return dst
+}
+
+func (d *decoder) version() Version {
+	kind := d.byte()
+	v := Version{Key: d.bytes()}
+	switch kind {
+	case versionKindPut:
+		v.Value = d.bytes()
+	case versionKindDel:
+		v.Tombstone = true
+	default:
+		d.fail("it has a write of unknown kind")
+	}
+	return v
 }
 
 func (d *decoder) descriptor() *kv.Descriptor {
@@ -261,7 +284,7 @@ func (d *decoder) descriptor() *kv.Descriptor {
 // decodeCommand decodes one command into c, whose memory is reused.
 func decodeCommand(b []byte, c *Command) *kv.Error {
 	d := decoder{rest: b}
-	*c = Command{kind: commandKind(d.byte()), Versions: c.Versions[:0]}
+	*c = Command{kind: commandKind(d.byte()), Versions: c.Versions[:0], Locks: c.Locks[:0], Participants: c.Participants[:0]}
 	switch c.kind {
 	case commandWrite:
 		copy(c.ID[:], d.take(len(c.ID)))
@@ -276,7 +299,7 @@ func decodeCommand(b []byte, c *Command) *kv.Error {
 		c.Generation = kv.Generation(d.uvarint())
 		c.Descriptor = d.descriptor()
 	default:
-		d.fail("its kind is unknown")
+		d.transaction(c)
 	}
 	if d.bad == "" && len(d.rest) > 0 {
 		d.fail("bytes follow it")

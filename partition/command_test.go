@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 )
 
 func testCommands() []Command {
 	return []Command{
-		{kind: commandWrite, ID: testID(1), AsOf: 5, Timestamp: 10, Versions: []Version{
+		{kind: commandWrite, Attempt: kv.Attempt{ID: testID(1), AsOf: 5}, Timestamp: 10, Versions: []Version{
 			{Key: kv.Key("k"), Value: []byte("v")}, {Key: kv.Key("gone"), Tombstone: true}, {Key: kv.Key("empty"), Value: []byte{}},
 		}},
 		{kind: commandGC, Timestamp: 1 << 40},
@@ -22,7 +23,24 @@ func testCommands() []Command {
 			Partition: 7, Keyspace: 300, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}, Generation: 4, NextReplica: 9,
 			Replicas: []kv.Replica{{ID: 1, Node: 2, Role: kv.RoleVoter}, {ID: 8, Node: 3, Role: kv.RoleLearner}},
 		}},
+		{kind: commandPrepare, Attempt: testAttempt(), Locks: []mvcc.Lock{
+			{Attempt: testAttempt(), Key: kv.Key("k"), Strength: mvcc.Exclusive, Write: kv.WritePut, Value: []byte("v")},
+			{Attempt: testAttempt(), Key: kv.Key("l"), Strength: mvcc.Exclusive, Write: kv.WriteDelete},
+			{Attempt: testAttempt(), Key: kv.Key("m"), Strength: mvcc.Shared},
+			{Attempt: testAttempt(), Key: kv.Key("n"), Strength: mvcc.Shared, End: kv.Key("o")},
+		}},
+		{kind: commandRecord, Attempt: testAttempt(), Timestamp: 11, Versions: []Version{{Key: kv.Key("a"), Value: []byte("v")}},
+			Participants: []mvcc.Participant{{Partition: 9, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}}},
+		{kind: commandResolve, Attempt: kv.Attempt{ID: testID(2)}, Timestamp: 12, Locks: []mvcc.Lock{
+			{Key: kv.Key("k"), Strength: mvcc.Exclusive}, {Key: kv.Key("n"), Strength: mvcc.Shared},
+		}},
+		{kind: commandForget, Attempt: kv.Attempt{ID: testID(2), Anchor: kv.Key("a")}},
+		{kind: commandBarrier},
 	}
+}
+
+func testAttempt() kv.Attempt {
+	return kv.Attempt{ID: testID(3), Term: 4, AsOf: 5, Age: kv.Age{15: 6}, Partition: 7, Anchor: kv.Key("a")}
 }
 
 func encodeEntry(cs []Command) []byte {
@@ -39,6 +57,8 @@ func decodeEntry(data []byte) ([]Command, *kv.Error) {
 	err := eachCommand(data, func(c *Command) *kv.Error {
 		x := *c
 		x.Versions = append([]Version(nil), c.Versions...)
+		x.Locks = append([]mvcc.Lock(nil), c.Locks...)
+		x.Participants = append([]mvcc.Participant(nil), c.Participants...)
 		cs = append(cs, x)
 		return nil
 	})
@@ -83,7 +103,7 @@ func TestDamagedCommandsAreRefused(t *testing.T) {
 		wantCorrupt(t, i, append([]byte{77}, b[1:]...))
 	}
 	wantCorrupt(t, 1, append([]byte{byte(commandGC)}, make([]byte, 8)...)) // no timestamp
-	header := appendWriteHeader(nil, testID(1), 1, 2, 0)
+	header := append(appendWriteHeader(nil, testID(1), 1, 2), 0)
 	wantCorrupt(t, 0, header)                                     // writes nothing
 	wantCorrupt(t, 0, append(header[:len(header)-1], 0x81, 0x00)) // a number longer than need be
 	wantCorrupt(t, 0, append(header[:len(header)-1], 1, 9, 1, 'k'))

@@ -10,29 +10,27 @@ import (
 type phase uint8
 
 const (
-	phaseLatching   phase = iota // waits for its latches
-	phaseEvaluating              // holds them, and waits for what the engine says
-	phaseDrawing                 // waits for its timestamp
-	phaseQueued                  // a pending version; not yet handed to the log
-	phaseProposed                // in the log of this term: the log alone decides
-	phaseCommitted               // answered; not yet applied
+	phasePreparing phase = iota // waits for its latches, for the engine, for its participants
+	phaseDrawing                // waits for its timestamp
+	phaseQueued                 // a pending version; not yet handed to the log
+	phaseProposed               // in the log of this term: the log alone decides
+	phaseCommitted              // answered; not yet applied
 	phaseOver
 )
 
 // commit is a commit that is running: from its mark in the seen set until it is applied
 // or aborted.
 type commit struct {
+	intent
 	req       *kv.Commit
-	guard     txn.Guard
-	declared  declared
 	results   *results
 	phase     phase
 	timestamp kv.Timestamp
-	token     uint64    // phaseDrawing
-	task      *ReadTask // phaseEvaluating
-	tickets   *ticket   // who waits for the answer, in order of arrival
-	first     ticket    // memory for the usual one
-	latch     [1]txn.Latch
+	token     uint64        // phaseDrawing
+	tickets   *ticket       // who waits for the answer, in order of arrival
+	askers    *ticket       // who waits for the fate until it is applied (rule E4)
+	first     ticket        // memory for the usual one
+	others    *participants // of a two-phase commit; else nil
 }
 
 // results is what a commit answers beside its timestamp; it outlives the commit in the seen set.
@@ -45,6 +43,10 @@ type results struct {
 // start runs a commit whose id was never seen. Nothing is marked if it is refused.
 func (l *leader) start(id RequestID, q *kv.Commit) {
 	c := &commit{req: q}
+	if len(q.Parts) > 0 {
+		c.others = l.participantsOf(q)
+	}
+	c.intent = intent{owner: c, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
 	if err := c.declare(); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
@@ -67,6 +69,9 @@ func (l *leader) start(id RequestID, q *kv.Commit) {
 		return
 	}
 	l.enter(c, id)
+	if len(q.Parts) > 0 {
+		l.coordinate(c)
+	}
 }
 
 func (l *leader) enter(c *commit, id RequestID) {
@@ -76,19 +81,55 @@ func (l *leader) enter(c *commit, id RequestID) {
 	c.tickets = &c.first
 }
 
-// granted goes on with a commit that has all its latches. It does so only while its id is
-// marked running: the mark of a killed one may have left the window (rule I7).
-func (l *leader) granted(c *commit) {
-	if !l.running(c) {
-		l.over(c)
-		l.table.Drop(&c.guard)
+// granted goes on with an intent that has all its latches: a lock in the way makes it wait for
+// that, holding nothing (rules C2, F2).
+func (l *leader) granted(x *intent) {
+	if !x.owner.wanted(l) {
+		l.table.Drop(&x.guard)
 		return
 	}
-	if c.declared.blind {
-		l.ask(c)
+	if holder := l.table.Blocker(&x.guard); holder != nil {
+		l.table.Wait(&x.guard, holder)
+		l.push(holder.Owner.(*intent), x)
 		return
 	}
-	l.evaluate(c)
+	if x.declared.blind {
+		x.owner.ready(l)
+		return
+	}
+	l.evaluate(x)
+}
+
+// wanted reports whether the id is still marked running: the mark of a killed commit may have left
+// the window (rule I7).
+func (c *commit) wanted(l *leader) bool {
+	if l.running(c) {
+		return true
+	}
+	l.over(c)
+	return false
+}
+
+func (c *commit) transaction() (kv.TxID, kv.Age) { return c.req.ID, c.req.Age }
+
+func (c *commit) refuse(l *leader, err *kv.Error) { l.abort(c, err) }
+
+// ready asks for the timestamp, or waits for the other participants, holding locks (rule H2).
+func (c *commit) ready(l *leader) {
+	if c.others != nil {
+		l.locked(c)
+		return
+	}
+	for i := range c.writes {
+		if c.writes[i].Kind != kv.WriteAdd {
+			continue
+		}
+		if c.results == nil {
+			c.results = &results{}
+		}
+		c.results.sums = append(c.results.sums, c.declared.values[i].sum)
+	}
+	l.ask(c)
 }
 
 func (l *leader) running(c *commit) bool {
@@ -115,7 +156,7 @@ func (l *leader) ask(c *commit) {
 
 func (c *commit) drawn(l *leader, ts kv.Timestamp) {
 	if invariant.Mutated(invariant.DrawFirst) && c.timestamp == 0 {
-		c.timestamp, c.phase = ts, phaseLatching
+		c.timestamp, c.phase = ts, phasePreparing
 		if !l.table.Acquire(&c.guard) {
 			l.abort(c, l.overloaded("commits that wait for the same key", l.opts.WaitersPerKeyMax))
 		}
@@ -141,7 +182,7 @@ func (l *leader) drawn(c *commit, ts kv.Timestamp) {
 	c.fillLatches()
 	l.table.Propose(&c.guard, ts)
 	c.phase = phaseQueued
-	l.propose(queued{kind: commandWrite, commit: c})
+	l.propose(c)
 	if invariant.Mutated(invariant.ReplyEarly) {
 		l.answerAll(c)
 	}
@@ -157,8 +198,16 @@ func (l *leader) validated(c *commit) {
 	l.answerAll(c)
 }
 
+func (c *commit) taken() { c.phase = phaseProposed }
+
+// committed answers the client: reads await what is not applied (rule C6).
+func (c *commit) committed(l *leader) {
+	c.phase = phaseCommitted
+	l.answerAll(c)
+}
+
 // applied: the commit's versions are in the engine.
-func (l *leader) applied(c *commit) {
+func (c *commit) applied(l *leader) {
 	l.table.Applied(&c.guard)
 	l.over(c)
 	var owner any
@@ -166,6 +215,13 @@ func (l *leader) applied(c *commit) {
 		owner = c.results
 	}
 	l.seen.Finish(c.req.ID, c.req.AsOf, c.timestamp, owner)
+	for t := c.askers; t != nil; t = t.copy {
+		l.answerCommitted(t, c.timestamp, nil)
+	}
+	c.askers = nil
+	if c.others != nil {
+		l.settle(c.others.record(c))
+	}
 }
 
 // answerAll answers everybody who waits for a commit that has happened.
@@ -201,6 +257,10 @@ func (l *leader) abort(c *commit, err *kv.Error) {
 	for t := ts; t != nil; t = t.copy {
 		l.answerAborted(t, err)
 	}
+	for t := c.askers; t != nil; t = t.copy {
+		l.answerAborted(t, err)
+	}
+	c.askers = nil
 }
 
 // answerAborted tells that a commit is finally aborted; err says why.
@@ -225,8 +285,21 @@ func (l *leader) kill(c *commit) *ticket {
 		l.draws.take(c.token)
 	}
 	l.over(c)
-	l.table.Drop(&c.guard)
+	c.task = nil
+	l.release(&c.guard)
+	if c.others != nil {
+		l.abandon(c)
+	}
 	return ts
+}
+
+// release gives up whatever a guard that is not proposed has.
+func (l *leader) release(g *txn.Guard) {
+	if g.Locked() {
+		l.table.Unlock(g)
+		return
+	}
+	l.table.Drop(g)
 }
 
 func (l *leader) over(c *commit) {
@@ -259,10 +332,12 @@ func (l *leader) ambiguous(c *commit, why string) *kv.Error {
 
 // leave takes a ticket off the commit's list.
 func (c *commit) leave(t *ticket) {
-	for p := &c.tickets; *p != nil; p = &(*p).copy {
-		if *p == t {
-			*p = t.copy
-			return
+	for _, list := range []**ticket{&c.tickets, &c.askers} {
+		for p := list; *p != nil; p = &(*p).copy {
+			if *p == t {
+				*p = t.copy
+				return
+			}
 		}
 	}
 }
@@ -270,7 +345,7 @@ func (c *commit) leave(t *ticket) {
 func (c *commit) canceled(l *leader, t *ticket) {
 	c.leave(t)
 	if c.tickets == nil && c.phase < phaseQueued {
-		l.kill(c)
+		l.abort(c, l.aborted(c.req.ID))
 	}
 }
 

@@ -8,7 +8,35 @@ import (
 	"github.com/kvd-db/kvd/txn"
 )
 
-// declared is what a commit latches, and what it does with it.
+// intent is what is latched, validated and evaluated together: the part of a transaction that
+// lies in this partition.
+type intent struct {
+	owner    intentOwner
+	start    kv.Timestamp
+	reads    []kv.ReadMark
+	spans    []kv.Span
+	writes   []kv.Write
+	guard    txn.Guard
+	declared declared
+	task     *ReadTask // what the engine is asked; nil: nothing
+	latch    [1]txn.Latch
+}
+
+// intentOwner is whose an intent is. After wanted each intent comes to one of the others, unless
+// its guard is dropped before.
+type intentOwner interface {
+	// wanted reports whether the intent is to go on; if not, it was ended otherwise (rule I7).
+	wanted(l *leader) bool
+	// ready: all latches are held, no lock is in the way, the reads are valid, the writes evaluated.
+	ready(l *leader)
+	// refuse: it can not be done.
+	refuse(l *leader, err *kv.Error)
+	// refuseBy: it can not be done because of what a key holds.
+	refuseBy(l *leader, key kv.Key, err *kv.Error)
+	transaction() (kv.TxID, kv.Age)
+}
+
+// declared is what an intent latches, and what it does with it.
 type declared struct {
 	bytes  int          // keys and values
 	blind  bool         // no expectation, no sum, nothing read: no evaluation is needed
@@ -30,25 +58,24 @@ const spansLatchedMax = 16
 func plain(w *kv.Write) bool { return w.Kind != kv.WriteAdd && w.Expect.Kind == kv.ExpectNothing }
 
 // declare makes the guard: writes exclusive, reads shared, each key once, in key order.
-func (c *commit) declare() *kv.Error {
-	q := c.req
-	c.guard.Owner = c
-	c.declared.blind = len(q.Reads) == 0 && len(q.Spans) == 0
-	for i := range q.Writes {
-		w := &q.Writes[i]
-		c.declared.blind = c.declared.blind && plain(w)
-		c.declared.bytes += len(w.Key) + len(w.Value)
+func (x *intent) declare() *kv.Error {
+	x.guard.Owner = x
+	x.declared.blind = len(x.reads) == 0 && len(x.spans) == 0
+	for i := range x.writes {
+		w := &x.writes[i]
+		x.declared.blind = x.declared.blind && plain(w)
+		x.declared.bytes += len(w.Key) + len(w.Value)
 	}
-	if len(q.Writes) == 1 && len(q.Reads) == 0 && len(q.Spans) == 0 {
+	if len(x.writes) == 1 && len(x.reads) == 0 && len(x.spans) == 0 {
 		mode := txn.Exclusive
-		if c.declared.blind {
+		if x.declared.blind {
 			mode = txn.Blind
 		}
-		c.latch[0] = txn.Latch{Span: kv.Span{Start: q.Writes[0].Key}, Mode: mode}
-		c.guard.Latches = c.latch[:]
+		x.latch[0] = txn.Latch{Span: kv.Span{Start: x.writes[0].Key}, Mode: mode}
+		x.guard.Latches = x.latch[:]
 		return nil
 	}
-	return c.declareMany()
+	return x.declareMany()
 }
 
 // keyUse is one mention of a key in a commit.
@@ -57,13 +84,12 @@ type keyUse struct {
 	write int // index of the write; -1: a read
 }
 
-func (c *commit) declareMany() *kv.Error {
-	q := c.req
-	uses := make([]keyUse, 0, len(q.Writes)+len(q.Reads))
-	for i := range q.Writes {
-		uses = append(uses, keyUse{q.Writes[i].Key, i})
+func (x *intent) declareMany() *kv.Error {
+	uses := make([]keyUse, 0, len(x.writes)+len(x.reads))
+	for i := range x.writes {
+		uses = append(uses, keyUse{x.writes[i].Key, i})
 	}
-	for _, r := range q.Reads {
+	for _, r := range x.reads {
 		uses = append(uses, keyUse{r.Key, -1})
 	}
 	slices.SortFunc(uses, func(a, b keyUse) int {
@@ -72,9 +98,9 @@ func (c *commit) declareMany() *kv.Error {
 		}
 		return b.write - a.write // the write before the read
 	})
-	spans := mergeSpans(q.Spans)
+	spans := mergeSpans(x.spans)
 	latches := make([]txn.Latch, 0, len(uses)+len(spans))
-	c.declared.at = make([]int, len(q.Writes))
+	x.declared.at = make([]int, len(x.writes))
 	for i, u := range uses {
 		if i > 0 && bytes.Equal(u.key, uses[i-1].key) {
 			if u.write >= 0 {
@@ -85,14 +111,14 @@ func (c *commit) declareMany() *kv.Error {
 		mode := txn.Shared
 		if u.write >= 0 {
 			mode = txn.Exclusive
-			c.declared.at[u.write] = len(latches)
+			x.declared.at[u.write] = len(latches)
 		}
 		latches = append(latches, txn.Latch{Span: kv.Span{Start: u.key}, Mode: mode})
 	}
 	for _, s := range spans {
 		latches = append(latches, txn.Latch{Span: s, Wide: true, Mode: txn.Shared})
 	}
-	c.guard.Latches = latches
+	x.guard.Latches = latches
 	return nil
 }
 
@@ -126,26 +152,26 @@ func mergeSpans(spans []kv.Span) []kv.Span {
 }
 
 // latchOf is the latch of a write.
-func (c *commit) latchOf(write int) *txn.Latch {
-	if c.declared.at == nil {
-		return &c.guard.Latches[0]
+func (x *intent) latchOf(write int) *txn.Latch {
+	if x.declared.at == nil {
+		return &x.guard.Latches[0]
 	}
-	return &c.guard.Latches[c.declared.at[write]]
+	return &x.guard.Latches[x.declared.at[write]]
 }
 
 // written is what a write comes to.
-func (c *commit) written(i int) (v []byte, tombstone bool) {
-	w := &c.req.Writes[i]
+func (x *intent) written(i int) (v []byte, tombstone bool) {
+	w := &c.rex.writes[i]
 	if w.Kind == kv.WriteAdd {
-		return c.declared.values[i].bytes, false
+		return x.declared.values[i].bytes, false
 	}
 	return w.Value, w.Kind == kv.WriteDelete
 }
 
 // fillLatches tells the latches what their keys will hold.
-func (c *commit) fillLatches() {
-	for i := range c.req.Writes {
-		v, tombstone := c.written(i)
-		c.latchOf(i).Write = txn.Pending{Value: v, Tombstone: tombstone}
+func (x *intent) fillLatches() {
+	for i := range c.rex.writes {
+		v, tombstone := x.written(i)
+		x.latchOf(i).Write = txn.Pending{Value: v, Tombstone: tombstone}
 	}
 }

@@ -36,7 +36,19 @@
 // touches the engine from the loop, and knows neither Raft nor the network. It checks no
 // lease: that is the node's part of every serving task.
 //
-// Two-phase commit will add durable locks, records and coordinators. Their places: numbers 6 to 10
-// of the commands; a lock met under latches gives them up (txn.Table.Drop) and waits without a
-// place in any queue; questions to an anchor are what admitOutcome answers already.
+// A transaction over several partitions (transactions.md, E to H) is two things, on top of the same
+// intents, latches and log:
+//
+//	anchor's leader                                        each other participant's leader
+//	commit with participants ── Prepare ──────────────────► prepared: latches, validates,
+//	  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
+//	  all acknowledged ◄──────────────────── acknowledged ──   (applied)
+//	  draw c, {record} in the log = commit point
+//	resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
+//	  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
+//
+//   - A lock in the way makes a writer give up its latches and wait, and its anchor is asked (push).
+//     A reader asks the anchor and never waits for an undecided transaction (met).
+//   - What is durable is restored at leadership, before anything is admitted (restore).
+//   - Nobody removes a lock but by a command of this log, and only for what the anchor said.
 package partition

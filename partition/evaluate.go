@@ -15,17 +15,17 @@ type evaluator interface {
 	evaluated(l *leader, t *ReadTask, r *ReadResult)
 }
 
-// evaluate finds out, under all latches, whether the commit's reads are valid (rule C3) and
+// evaluate finds out, under all latches, whether the reads are valid (rule C3) and
 // what its writes come to. Pending versions are taken for versions (rule C5b); the engine is
 // asked only for keys that have none.
-func (l *leader) evaluate(c *commit) {
-	if key := l.pendingConflict(c.req); key != nil {
-		l.abort(c, l.conflict(c, key))
+func (l *leader) evaluate(x *intent) {
+	if key := l.pendingConflict(x); key != nil {
+		x.owner.refuse(l, l.conflict(x, key))
 		return
 	}
-	ev := &Evaluation{Start: c.req.Start, Keys: c.req.Reads, Spans: c.req.Spans}
-	for i := range c.req.Writes {
-		w := &c.req.Writes[i]
+	ev := &Evaluation{Start: x.start, Keys: x.reads, Spans: x.spans}
+	for i := range x.writes {
+		w := &x.writes[i]
 		if plain(w) {
 			continue
 		}
@@ -35,87 +35,74 @@ func (l *leader) evaluate(c *commit) {
 			continue
 		}
 		v := FoundVersion{Timestamp: p.Timestamp, Value: p.Value, Tombstone: p.Tombstone}
-		if err := c.resolve(i, &v); err != nil {
-			l.refuse(c, w.Key, err)
+		if err := x.resolve(i, &v); err != nil {
+			x.owner.refuseBy(l, w.Key, err)
 			return
 		}
 	}
 	if len(ev.Newest) == 0 && len(ev.Keys) == 0 && len(ev.Spans) == 0 {
-		l.evaluationDone(c)
+		x.owner.ready(l)
 		return
 	}
-	c.phase = phaseEvaluating
-	c.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: c}
-	l.sink.Read(c.task)
+	x.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: x}
+	l.sink.Read(x.task)
 }
 
 // evaluated goes on with what the engine said.
-func (c *commit) evaluated(l *leader, t *ReadTask, r *ReadResult) {
-	if c.phase != phaseEvaluating || c.task != t {
-		return // killed meanwhile
+func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
+	if x.task != t {
+		return // ended meanwhile
 	}
-	c.task = nil
+	x.task = nil
 	switch {
 	case r.Err != nil:
-		l.abort(c, r.Err)
+		x.owner.refuse(l, r.Err)
 		return
 	case r.Conflict != nil:
-		l.abort(c, l.conflict(c, r.Conflict))
+		x.owner.refuse(l, l.conflict(x, r.Conflict))
 		return
 	// The G of the engine's state was proposed before that state was read.
-	case (len(c.req.Reads) > 0 || len(c.req.Spans) > 0) && c.req.Start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
-		l.abort(c, tooOld(l.id, c.req.Start, l.retained.gcProposed))
+	case (len(x.reads) > 0 || len(x.spans) > 0) && x.start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
+		x.owner.refuse(l, tooOld(l.id, x.start, l.retained.gcProposed))
 		return
 	}
 	next := 0
-	for i := range c.req.Writes {
-		w := &c.req.Writes[i]
+	for i := range x.writes {
+		w := &x.writes[i]
 		if next == len(r.Versions) || !bytes.Equal(t.Evaluation.Newest[next], w.Key) {
 			continue
 		}
 		v := &r.Versions[next]
 		next++
-		if err := c.resolve(i, v); err != nil {
-			l.refuse(c, w.Key, err)
+		if err := x.resolve(i, v); err != nil {
+			x.owner.refuseBy(l, w.Key, err)
 			return
 		}
 	}
-	l.evaluationDone(c)
+	x.owner.ready(l)
 }
 
-func (l *leader) evaluationDone(c *commit) {
-	for i := range c.req.Writes {
-		if c.req.Writes[i].Kind != kv.WriteAdd {
-			continue
-		}
-		if c.results == nil {
-			c.results = &results{}
-		}
-		c.results.sums = append(c.results.sums, c.declared.values[i].sum)
-	}
-	l.ask(c)
-}
-
-// pendingConflict is a read key with a pending version that the commit's reads did not see.
-func (l *leader) pendingConflict(q *kv.Commit) kv.Key {
+// pendingConflict is a read key with a pending version that the reads did not see.
+func (l *leader) pendingConflict(x *intent) kv.Key {
 	if invariant.Mutated(invariant.PipeNoValidate) {
 		return nil
 	}
-	for _, m := range q.Reads {
-		if p, ok := l.table.Newest(m.Key); ok && p.Timestamp > q.Start {
+	for _, m := range x.reads {
+		if p, ok := l.table.Newest(m.Key); ok && p.Timestamp > x.start {
 			return m.Key
 		}
 	}
-	for _, s := range q.Spans {
-		if k := l.table.NewerIn(s, q.Start); k != nil {
+	for _, s := range x.spans {
+		if k := l.table.NewerIn(s, x.start); k != nil {
 			return k
 		}
 	}
 	return nil
 }
 
-func (l *leader) conflict(c *commit, key kv.Key) *kv.Error {
-	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", c.req.Start, c.req.ID)
+func (l *leader) conflict(x *intent, key kv.Key) *kv.Error {
+	id, _ := x.owner.transaction()
+	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", x.start, id)
 	e.Partition = l.id
 	return e
 }
@@ -130,9 +117,9 @@ func keyError(k kv.Kind, key kv.Key, format string, args ...any) *kv.Error {
 
 // resolve checks the condition of a write against the newest version of its key, and works
 // out a sum.
-func (c *commit) resolve(i int, v *FoundVersion) *kv.Error {
-	w := &c.req.Writes[i]
-	c.declared.newest = max(c.declared.newest, v.Timestamp)
+func (x *intent) resolve(i int, v *FoundVersion) *kv.Error {
+	w := &x.writes[i]
+	x.declared.newest = max(x.declared.newest, v.Timestamp)
 	if !meets(&w.Expect, v) {
 		e := keyError(kv.Expectation, w.Key, "not as expected: nothing was written")
 		if v.present() {
@@ -147,10 +134,10 @@ func (c *commit) resolve(i int, v *FoundVersion) *kv.Error {
 	if err != nil {
 		return err
 	}
-	if c.declared.values == nil {
-		c.declared.values = make([]value, len(c.req.Writes))
+	if x.declared.values == nil {
+		x.declared.values = make([]value, len(x.writes))
 	}
-	c.declared.values[i] = value{bytes: strconv.AppendInt(nil, sum, 10), sum: sum}
+	x.declared.values[i] = value{bytes: strconv.AppendInt(nil, sum, 10), sum: sum}
 	return nil
 }
 
@@ -182,7 +169,7 @@ func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
 
 // refuse aborts a commit because of what a key holds. The answer reveals that, so it is given
 // like a strong read of the key: once the version is applied, and under the lease.
-func (l *leader) refuse(c *commit, key kv.Key, err *kv.Error) {
+func (c *commit) refuseBy(l *leader, key kv.Key, err *kv.Error) {
 	err.Partition = l.id
 	known := &ReadResult{Err: err}
 	keys := []kv.Key{key}

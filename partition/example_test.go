@@ -4,17 +4,36 @@ import (
 	"fmt"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/partition"
 )
 
 // node is the least that a Partition needs around it.
-type node struct{ heard kv.Timestamp }
+type node struct {
+	heard  kv.Timestamp
+	p      *partition.Partition
+	engine *mvcc.Engine
+}
 
 func (n *node) Draw(_ *partition.Partition, token uint64) { fmt.Println("draw", token) }
-func (n *node) Read(t *partition.ReadTask)                { fmt.Println("read, serving:", t.Serve) }
 func (n *node) Propose(*partition.Partition)              { fmt.Println("commands are queued") }
 func (n *node) Now() kv.Instant                           { return 0 }
 func (n *node) Heard() kv.Timestamp                       { return n.heard }
+
+func (n *node) Call(*partition.Partition, uint64, kv.PartitionID, *kv.Request) {}
+
+func (n *node) Read(t *partition.ReadTask) {
+	if t.Serve {
+		fmt.Println("a read that is an answer")
+		return
+	}
+	r, err := n.engine.NewReader()
+	if err != nil {
+		panic(err)
+	}
+	defer r.Close()
+	n.p.ReadDone(t, t.Execute(r)) // which locks there are, at the beginning
+}
 
 func (n *node) Reply(id partition.RequestID, resp *kv.Response, err *kv.Error) {
 	if err != nil {
@@ -26,8 +45,14 @@ func (n *node) Reply(id partition.RequestID, resp *kv.Response, err *kv.Error) {
 
 // A put on its way: one draw, one command, one entry; answered when that is committed.
 func ExamplePartition() {
-	n := &node{heard: 100}
+	engine, err := mvcc.Open(mvcc.Options{Dir: "state", FS: mvcc.NewMemFS()})
+	if err != nil {
+		panic(err)
+	}
+	defer engine.Close()
+	n := &node{heard: 100, engine: engine}
 	p := partition.New(7, partition.Options{}, n)
+	n.p = p
 	p.Lead(3, &kv.Descriptor{Partition: 7, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}}, 0, 0)
 
 	p.Request(1, &kv.Request{Commit: &kv.Commit{
@@ -46,5 +71,5 @@ func ExamplePartition() {
 	// commands are queued
 	// an entry of 41 bytes
 	// request 1 committed at 101
-	// read, serving: true
+	// a read that is an answer
 }

@@ -108,6 +108,55 @@ func (m *Machine) command(c *Command, b *mvcc.Batch, res *ApplyResult) *kv.Error
 		res.Digests = append(res.Digests, c.Digest)
 	case commandDescriptor:
 		m.descriptor(c, res)
+	default:
+		return kv.AsError(m.transaction(c, b, res))
+	}
+	return nil
+}
+
+// transaction applies the commands of two-phase commit.
+func (m *Machine) transaction(c *Command, b *mvcc.Batch, res *ApplyResult) error {
+	switch c.kind {
+	case commandPrepare:
+		for i := range c.Locks {
+			if !m.state.Descriptor.Span.Contains(c.Locks[i].Key) {
+				violated("a partition locks its own keys only: %x", []byte(c.Locks[i].Key))
+			}
+			if err := b.PutLock(&c.Locks[i]); err != nil {
+				return err
+			}
+		}
+	case commandRecord:
+		res.Writes++
+		if err := m.write(c, b); err != nil {
+			return err
+		}
+		return b.PutRecord(&mvcc.Record{Attempt: c.Attempt, State: mvcc.RecordCommitted, Timestamp: c.Timestamp, Participants: c.Participants})
+	case commandResolve:
+		return m.resolve(c, b)
+	case commandForget:
+		return b.DeleteRecord(c.Anchor, c.ID)
+	}
+	return nil
+}
+
+// resolve makes versions of the locks of a committed transaction, and drops those of an aborted
+// one. It touches no lock of another (rule F5).
+func (m *Machine) resolve(c *Command, b *mvcc.Batch) error {
+	if c.Timestamp != 0 && c.Timestamp <= m.state.GC {
+		violated("nothing is written at or below G: %d, %d", c.Timestamp, m.state.GC)
+	}
+	for i := range c.Locks {
+		k, ok, err := b.TakeLock(c.Locks[i].Key, c.Locks[i].Strength, c.ID)
+		switch {
+		case err != nil:
+			return err
+		case !ok || c.Timestamp == 0 || k.Strength != mvcc.Exclusive:
+			continue
+		}
+		if err := b.PutResolved(k.Key, c.Timestamp, kv.TxID{}, k.Value, k.Write == kv.WriteDelete); err != nil {
+			return err
+		}
 	}
 	return nil
 }

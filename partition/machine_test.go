@@ -154,6 +154,6 @@ func TestMachineChecks(t *testing.T) {
 		_, _ = w.apply(Command{kind: commandHorizon, Timestamp: 10}, Command{kind: commandGC, Timestamp: 10}, testCommands()[0])
 	})
 	broken("a key of another partition", func(w *world) {
-		_, _ = w.apply(Command{kind: commandWrite, ID: testID(1), Timestamp: 3, Versions: []Version{{Key: kv.Key("zz"), Tombstone: true}}})
+		_, _ = w.apply(Command{kind: commandWrite, Attempt: kv.Attempt{ID: testID(1)}, Timestamp: 3, Versions: []Version{{Key: kv.Key("zz"), Tombstone: true}}})
 	})
 }

@@ -20,6 +20,8 @@ type Options struct {
 	CopiesMax int
 	// SeenIDsMax bounds the seen set (rule I6): beyond it its window shrinks.
 	SeenIDsMax int
+	// PreparedMax bounds the transactions of other anchors that hold or wait for locks here.
+	PreparedMax int
 	// SeenWindow is how far W lies behind the newest timestamp heard of (rule I6).
 	SeenWindow time.Duration
 	// WaitMax is how long a request may wait for anything here.
@@ -33,6 +35,7 @@ const (
 	CommitBytesMaxDefault   = 256 << 20
 	CopiesMaxDefault        = 8
 	SeenIDsMaxDefault       = 1_000_000
+	PreparedMaxDefault      = 50_000
 	SeenWindowDefault       = 10 * time.Second
 	WaitMaxDefault          = 2 * kv.RequestTimeoutDefault
 )
@@ -43,6 +46,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.CommitBytesMax, CommitBytesMaxDefault)
 	setDefault(&o.CopiesMax, CopiesMaxDefault)
 	setDefault(&o.SeenIDsMax, SeenIDsMaxDefault)
+	setDefault(&o.PreparedMax, PreparedMaxDefault)
 	setDefault(&o.SeenWindow, SeenWindowDefault)
 	setDefault(&o.WaitMax, WaitMaxDefault)
 }

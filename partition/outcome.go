@@ -22,7 +22,7 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 	e := l.seen.Look(q.ID)
 	switch e.Status {
 	case txn.Running:
-		l.outcomeOfRunning(id, t, e.Owner.(*commit))
+		l.outcomeOfRunning(t, q, e.Owner.(*commit))
 	case txn.Committed:
 		l.answerCommitted(t, e.Timestamp, nil)
 	case txn.Aborted:
@@ -44,18 +44,42 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 	}
 }
 
+// lookUpOutcome looks among the records, which outlive the outcomes, and then in the engine (rule E1).
 func (l *leader) lookUpOutcome(id RequestID, q *kv.OutcomeOf) {
+	if r := l.transactions.records[q.ID]; r != nil {
+		l.answerCommitted(&ticket{id: id, outcome: true}, r.timestamp, nil)
+		return
+	}
 	l.lookUp(&lookup{id: q.ID, term: q.Term, asOf: q.AsOf, anchor: q.Anchor}, id)
 }
 
-func (l *leader) outcomeOfRunning(id RequestID, t *ticket, c *commit) {
+// outcomeOfRunning answers for a commit that runs here (rules E2 to E4).
+func (l *leader) outcomeOfRunning(t *ticket, q *kv.OutcomeOf, c *commit) {
+	spares := q.Ask == kv.AskRead || q.Ask == kv.AskQuery
 	switch {
-	case c.phase == phaseCommitted:
+	case c.phase >= phaseQueued && q.Ask == kv.AskRead && q.At != 0 && q.At < c.timestamp:
+		l.answerUndecided(t) // for this read
+	case c.phase >= phaseQueued && q.Ask == kv.AskWound && invariant.Mutated(invariant.WoundProposed):
+		l.answerAborted(t, nil)
+	case c.phase == phaseCommitted && q.Ask == kv.AskFinal:
 		l.answerCommitted(t, c.timestamp, nil)
-	case c.phase >= phaseQueued:
-		l.join(c, t, id) // only the log knows
+	case c.phase >= phaseQueued && q.Ask == kv.AskFinal:
+		l.join(c, t, t.id) // only the log knows
+	case c.phase >= phaseQueued, c.phase == phaseDrawing && spares && !invariant.Mutated(invariant.UndecidedNoWait):
+		l.addTicket(t, t.id, c)
+		t.copy, c.askers = c.askers, t
+	case spares:
+		l.answerUndecided(t)
+	case q.Ask == kv.AskWound:
+		l.abort(c, l.wounded(c))
+		l.answerAborted(t, nil)
 	default:
 		l.abort(c, l.aborted(c.req.ID))
 		l.answerAborted(t, nil)
 	}
+}
+
+// answerUndecided says that a commit is not decided, and will be above whatever the asker has.
+func (l *leader) answerUndecided(t *ticket) {
+	l.answer(t, &kv.Response{Outcome: kv.OutcomeUnknown, Term: l.term, Heard: l.sink.Heard()}, nil)
 }

@@ -18,6 +18,8 @@ type Partition struct {
 	// tokens counts the draws ever asked for, so that no answer is taken for that to a draw
 	// of another term (rule A5).
 	tokens uint64
+	// calling counts the calls to other partitions in the same way.
+	calling uint64
 	// survivors are what the planted bug EvalSurvives keeps.
 	survivors map[uint64]*commit
 }
@@ -50,7 +52,11 @@ type leader struct {
 	tickets  tickets
 	draws    draws
 	log      pipeline
-	bytes    int // keys and values of the commits that run
+	bytes    int // keys and values of the commits that run and of the locks that are not applied
+
+	transactions transactions
+	calls        calls
+	restoring    bool // what is locked is not known yet
 }
 
 // retained is how far back the partition answers.
@@ -74,8 +80,11 @@ func (p *Partition) Lead(term kv.Term, desc *kv.Descriptor, gc, horizon kv.Times
 		table: txn.NewTable(p.opts.WaitersPerKeyMax), seen: txn.NewSeen(p.opts.SeenIDsMax),
 		tickets: tickets{byID: make(map[RequestID]*ticket)}, draws: draws{first: p.tokens},
 	}
+	l.transactions.byID, l.transactions.records = make(map[kv.TxID]*prepared), make(map[kv.TxID]*resolver)
+	l.calls.byToken = make(map[uint64]call)
 	l.retained.applied(gc, horizon)
 	p.lead = l
+	l.restore()
 }
 
 // Unlead discards all volatile state (rule A5) and answers what waits: NotLeader where
@@ -88,6 +97,9 @@ func (p *Partition) Unlead(leader kv.NodeID, term kv.Term) {
 	p.lead = nil
 	if invariant.Mutated(invariant.EvalSurvives) {
 		p.survive(l)
+	}
+	if invariant.Mutated(invariant.AbortOnDepose) {
+		l.abandonProposed()
 	}
 	for t := l.tickets.oldest; t != nil; t = t.next {
 		if c, ok := t.work.(*commit); ok && p.survivors[c.token] == c {
@@ -109,6 +121,16 @@ func (p *Partition) Request(id RequestID, req *kv.Request) {
 		p.sink.Reply(id, nil, l.overloaded("requests without answer", p.opts.RequestsMax))
 		return
 	}
+	if l.restoring {
+		k := &parked{req: req}
+		l.addTicket(&k.ticket, id, k)
+		return
+	}
+	l.admit(id, req)
+	l.run()
+}
+
+func (l *leader) admit(id RequestID, req *kv.Request) {
 	switch {
 	case req.Commit != nil:
 		l.admitCommit(id, req.Commit)
@@ -118,10 +140,13 @@ func (p *Partition) Request(id RequestID, req *kv.Request) {
 		l.admitScan(id, req.Scan)
 	case req.Outcome != nil:
 		l.admitOutcome(id, req.Outcome)
+	case req.Prepare != nil:
+		l.admitPrepare(id, req.Prepare)
+	case req.Resolve != nil:
+		l.admitResolve(id, req.Resolve)
 	default:
-		p.sink.Reply(id, nil, kv.Errorf(kv.Invalid, "the request asks for nothing"))
+		l.sink.Reply(id, nil, kv.Errorf(kv.Invalid, "the request asks for nothing"))
 	}
-	l.run()
 }
 
 // full reports whether no more requests are admitted. Draws whose askers have given up count too: they
@@ -154,7 +179,7 @@ func (p *Partition) Drawn(token uint64, ts kv.Timestamp) {
 	}
 	if c := p.survivors[token]; c != nil {
 		c.timestamp, c.guard = ts, txn.Guard{}
-		l.propose(queued{kind: commandWrite, commit: c})
+		l.propose(c)
 		return
 	}
 	if d := l.draws.take(token); d != nil {
@@ -191,6 +216,7 @@ func (p *Partition) Tick() {
 		l.tickets.remove(t)
 		t.work.expired(l, t)
 	}
+	l.retryTick()
 	l.run()
 }
 
@@ -202,19 +228,20 @@ func (p *Partition) Inflight() (commands, bytes int) {
 	return p.lead.log.commands, p.lead.log.bytes
 }
 
-// Waiting is the number of requests that wait for an answer here.
+// Waiting is the number of requests that wait for an answer here, and of transactions over several
+// partitions that are not at their end.
 func (p *Partition) Waiting() int {
 	if p.lead == nil {
 		return 0
 	}
-	return p.lead.tickets.len()
+	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records)
 }
 
 // run lets everything go on that the last event has set free.
 func (l *leader) run() {
 	for {
 		if g := l.table.NextGranted(); g != nil {
-			l.granted(g.Owner.(*commit))
+			l.granted(g.Owner.(*intent))
 		} else if a := l.table.NextReady(); a != nil {
 			l.readReady(a.Owner.(*read))
 		} else {

@@ -3,6 +3,7 @@ package partition
 import (
 	"encoding/binary"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/txn"
 )
@@ -16,31 +17,37 @@ type pipeline struct {
 	commands  int // in all three
 	bytes     int
 	told      bool // Sink.Propose was called since the last TakeProposal
-	spare     [][]*commit
+	spare     [][]command
+}
+
+// command is something for the log, with what becomes of it.
+type command interface {
+	// encodedLen is the length of what append appends; it does not change.
+	encodedLen() int
+	append(dst []byte) []byte
+	// taken: it is on its way to the log.
+	taken()
+	// committed: it is in the log for ever. applied: it is in the engine as well.
+	committed(l *leader)
+	applied(l *leader)
 }
 
 // queued is a command that is not yet in an entry.
 type queued struct {
-	kind       commandKind
-	commit     *commit
-	timestamp  kv.Timestamp
-	digest     uint64
-	descriptor *kv.Descriptor
-	generation kv.Generation
-	size       int // of the encoded command in bytes
+	command command
+	size    int // encoded, in bytes
 }
 
 // entry is an entry of the log in flight.
 type entry struct {
 	index    kv.LogIndex // committed ones
-	commits  []*commit
-	commands int
+	commands []command
 	bytes    int
 }
 
 // propose queues a command.
-func (l *leader) propose(x queued) {
-	x.size = x.encodedLen()
+func (l *leader) propose(c command) {
+	x := queued{c, c.encodedLen()}
 	p := &l.log
 	p.queue.Push(x)
 	p.commands++
@@ -51,34 +58,45 @@ func (l *leader) propose(x queued) {
 	}
 }
 
-func (x *queued) encodedLen() int {
-	switch x.kind {
-	case commandWrite:
-		q := x.commit.req
-		n := writeHeaderBytes + uvarintLen(uint64(len(q.Writes)))
-		for i := range q.Writes {
-			v, tombstone := x.commit.written(i)
-			n += versionLen(q.Writes[i].Key, v, tombstone)
-		}
-		return n
+// mark is a command that concerns nobody once it is proposed.
+type mark struct{ Command }
+
+func (m *mark) encodedLen() int {
+	switch m.kind {
 	case commandGC, commandHorizon, commandDigest:
 		return timestampBytes
-	default:
-		return len(x.append(nil))
 	}
+	return len(m.append(nil))
 }
 
-func (x *queued) append(dst []byte) []byte {
-	if x.kind != commandWrite {
-		return appendCommand(dst, &Command{
-			kind: x.kind, Timestamp: x.timestamp, Digest: x.digest, Descriptor: x.descriptor, Generation: x.generation,
-		})
+func (m *mark) append(dst []byte) []byte { return appendCommand(dst, &m.Command) }
+func (m *mark) taken()                   {}
+func (m *mark) committed(*leader)        {}
+func (m *mark) applied(*leader)          {}
+
+func (c *commit) encodedLen() int {
+	n := uvarintLen(uint64(len(c.writes)))
+	for i := range c.writes {
+		v, tombstone := c.written(i)
+		n += versionLen(c.writes[i].Key, v, tombstone)
 	}
-	q := x.commit.req
-	dst = appendWriteHeader(dst, q.ID, q.AsOf, x.commit.timestamp, len(q.Writes))
-	for i := range q.Writes {
-		v, tombstone := x.commit.written(i)
-		dst = appendVersion(dst, q.Writes[i].Key, v, tombstone)
+	if c.others != nil {
+		return n + c.others.recordLen()
+	}
+	return n + writeHeaderBytes
+}
+
+func (c *commit) append(dst []byte) []byte {
+	q := c.req
+	if c.others != nil {
+		dst = c.others.appendRecord(dst, c)
+	} else {
+		dst = appendWriteHeader(dst, q.ID, q.AsOf, c.timestamp)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.writes)))
+	for i := range c.writes {
+		v, tombstone := c.written(i)
+		dst = appendVersion(dst, c.writes[i].Key, v, tombstone)
 	}
 	return dst
 }
@@ -97,17 +115,15 @@ func (p *Partition) TakeProposal(maxBytes int) []byte {
 	if n == 0 {
 		return nil
 	}
-	e := entry{commits: g.spareCommits(), commands: n}
+	e := entry{commands: g.spareCommands()}
 	data := append(make([]byte, 0, size), entryFormat)
 	for range n {
 		x, _ := g.queue.Pop()
 		data = binary.AppendUvarint(data, uint64(x.size))
-		data = x.append(data)
+		data = x.command.append(data)
 		e.bytes += x.size
-		if x.commit != nil {
-			x.commit.phase = phaseProposed
-			e.commits = append(e.commits, x.commit)
-		}
+		x.command.taken()
+		e.commands = append(e.commands, x.command)
 	}
 	if len(data) != size {
 		violated("the length of an entry is known before: %d, not %d", size, len(data))
@@ -131,10 +147,10 @@ func (g *pipeline) fitting(maxBytes int) (n, size int) {
 	return n, size
 }
 
-// commitListsKeptMax bounds the lists that are kept for reuse.
-const commitListsKeptMax = 64
+// commandListsKeptMax bounds the lists that are kept for reuse.
+const commandListsKeptMax = 64
 
-func (g *pipeline) spareCommits() []*commit {
+func (g *pipeline) spareCommands() []command {
 	if n := len(g.spare); n > 0 {
 		s := g.spare[n-1]
 		g.spare = g.spare[:n-1]
@@ -143,9 +159,9 @@ func (g *pipeline) spareCommits() []*commit {
 	return nil
 }
 
-func (g *pipeline) recycle(s []*commit) {
+func (g *pipeline) recycle(s []command) {
 	clear(s)
-	if len(g.spare) < commitListsKeptMax {
+	if len(g.spare) < commandListsKeptMax {
 		g.spare = append(g.spare, s[:0])
 	}
 }
@@ -163,9 +179,8 @@ func (p *Partition) Committed(term kv.Term, index kv.LogIndex) {
 	}
 	e.index = index
 	l.log.committed.Push(e)
-	for _, c := range e.commits {
-		c.phase = phaseCommitted
-		l.answerAll(c)
+	for _, c := range e.commands {
+		c.committed(l)
 	}
 	l.run()
 }
@@ -181,12 +196,12 @@ func (p *Partition) Applied(index kv.LogIndex, gc, horizon kv.Timestamp) {
 	g := &l.log
 	for g.committed.Len() > 0 && g.committed.At(0).index <= index {
 		e, _ := g.committed.Pop()
-		g.commands -= e.commands
+		g.commands -= len(e.commands)
 		g.bytes -= e.bytes
-		for _, c := range e.commits {
-			l.applied(c)
+		for _, c := range e.commands {
+			c.applied(l)
 		}
-		g.recycle(e.commits)
+		g.recycle(e.commands)
 	}
 	l.run()
 }
@@ -203,12 +218,29 @@ func (p *Partition) SetDescriptor(d *kv.Descriptor) {
 // that draws (rule J2).
 func (p *Partition) ProposeGC(g kv.Timestamp) bool {
 	l := p.lead
-	if l == nil || g <= l.retained.gcProposed || g > l.retained.horizonProposed || l.draws.below(g) {
+	if l == nil || l.restoring || g <= l.retained.gcProposed || g > l.retained.horizonProposed || l.draws.below(g) || l.lockedBelow(g) {
 		return false
 	}
-	l.retained.gcProposed = g // counts at once (rule C3)
-	l.propose(queued{kind: commandGC, timestamp: g})
+	if !invariant.Mutated(invariant.GCApplied) {
+		l.retained.gcProposed = g // counts at once (rule C3)
+	}
+	l.propose(&mark{Command{kind: commandGC, Timestamp: g}})
 	return true
+}
+
+// lockedBelow reports whether a transaction with s below g has or awaits locks; their anchors are asked
+// about those that are there (rule J2). A late copy of its Prepare could bring a value back below G.
+func (l *leader) lockedBelow(g kv.Timestamp) (found bool) {
+	if invariant.Mutated(invariant.ResolveBelowGC) {
+		return false
+	}
+	for p := l.transactions.first; p != nil; p = p.next {
+		if p.oldest() < g {
+			found = true
+			l.inquire(p, kv.AskQuery)
+		}
+	}
+	return found
 }
 
 // ProposeHorizon queues the command that raises H, at or below which outcomes may be forgotten,
@@ -219,7 +251,7 @@ func (p *Partition) ProposeHorizon(h kv.Timestamp) bool {
 		return false
 	}
 	l.retained.horizonProposed = h
-	l.propose(queued{kind: commandHorizon, timestamp: h})
+	l.propose(&mark{Command{kind: commandHorizon, Timestamp: h}})
 	return true
 }
 
@@ -229,7 +261,7 @@ func (p *Partition) ProposeDigest(id uint64) bool {
 	if p.lead == nil {
 		return false
 	}
-	p.lead.propose(queued{kind: commandDigest, digest: id})
+	p.lead.propose(&mark{Command{kind: commandDigest, Digest: id}})
 	return true
 }
 
@@ -239,6 +271,6 @@ func (p *Partition) ProposeDescriptor(d *kv.Descriptor, replaces kv.Generation) 
 	if p.lead == nil {
 		return false
 	}
-	p.lead.propose(queued{kind: commandDescriptor, descriptor: d, generation: replaces})
+	p.lead.propose(&mark{Command{kind: commandDescriptor, Descriptor: d, Generation: replaces}})
 	return true
 }

@@ -14,6 +14,7 @@ type read struct {
 	keys   []kv.Key // of a Read, or the key that the answer of a refused commit reveals
 	at     kv.Timestamp
 	task   ReadTask
+	met    *met // locks of others; nil: none
 
 	token   uint64 // of the draw
 	drawing bool
@@ -32,7 +33,7 @@ func (l *leader) admitRead(id RequestID, q *kv.Read) {
 		l.drawForRead(r, id)
 	case q.Timestamp != 0:
 		l.await(r, id)
-	case len(q.Keys) == 1:
+	case len(q.Keys) == 1 && !q.Stamped:
 		r.at = txn.Strong
 		l.await(r, id)
 	default:
@@ -104,7 +105,7 @@ func (r *read) drawn(l *leader, ts kv.Timestamp) {
 func (l *leader) await(r *read, id RequestID) {
 	r.await.Owner, r.await.At = r, r.at
 	if l.nothingToAwait(r) {
-		l.serve(r, id)
+		l.meetLocks(r, id)
 		return
 	}
 	if r.ticket.work == nil {
@@ -132,7 +133,7 @@ func (l *leader) readReady(r *read) {
 		l.serveEarly(r)
 		return
 	}
-	l.serve(r, r.ticket.id)
+	l.meetLocks(r, r.ticket.id)
 }
 
 // evaluated is reached through the planted bug SnapBeforeAwait only.

@@ -20,6 +20,9 @@ type Sink interface {
 	// Reply answers a request. Every request gets one answer, unless it is canceled or its
 	// answer was handed over with a serving task.
 	Reply(id RequestID, resp *kv.Response, err *kv.Error)
+	// Call asks the leader of another partition; the answer comes later as Answered(token, resp,
+	// err), at most once. It may never come.
+	Call(p *Partition, token uint64, to kv.PartitionID, req *kv.Request)
 	// Propose says that commands are queued: the node calls TakeProposal at the end of the
 	// turn, until it returns nil.
 	Propose(p *Partition)

@@ -21,6 +21,9 @@ import (
 //	    put K V | del K | add K N  [if-absent | if-version TS | if-value V] ;  read K ; span A B
 //	get r=R K... [at=TS]             scan r=R A B [at=TS] [reverse] [count] [keys=N]
 //	outcome r=R id=I K [term= asof=]
+//	prepare r=R id=I anchor=K [p=8] [term=1 asof= start= age=]   with lines as for commit
+//	resolve r=R id=I [at=TS]         ask r=R id=I K wound|query|read [at=TS] [term= asof=]
+//	answered #N [ok | committed=TS | aborted | undecided | KIND]   the answer to a call
 //	drawn #N TS                      cancel r=R
 //	take [max=BYTES]                 the next entry is handed to the log
 //	commit-entry | apply             the oldest entry in flight is committed | all committed are applied
@@ -31,6 +34,7 @@ import (
 //	settle                           everything is answered, committed and applied
 //	show                             what is left
 //
+// A commit's lines after "part P" are for partition P; age=N gives it an age.
 // A timestamp is a number, or seconds with an s. The output is the effects in order.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -74,6 +78,22 @@ func (s *story) run(d *datadriven.TestData) {
 			q.CountOnly = q.CountOnly || x == "count"
 		}
 		s.p.Request(s.request(d), &kv.Request{Scan: q})
+	case "prepare":
+		c := s.parseCommit(d)
+		q := &kv.Prepare{Start: c.Start, Reads: c.Reads, Spans: c.Spans, Writes: c.Writes}
+		q.Attempt = kv.Attempt{ID: c.ID, Term: kv.Term(s.number(d, "term", 1)), AsOf: c.AsOf, Age: c.Age, Partition: kv.PartitionID(s.number(d, "p", 8))}
+		q.Anchor = kv.Key(s.argument(d, "anchor"))
+		s.p.Request(s.request(d), &kv.Request{Prepare: q})
+	case "resolve":
+		s.p.Request(s.request(d), &kv.Request{Resolve: &kv.Resolve{ID: testID(s.number(d, "id", 0)), Commit: s.stampArg(d, "at", 0)}})
+	case "ask":
+		w := s.words(d)
+		s.p.Request(s.request(d), &kv.Request{Outcome: &kv.OutcomeOf{
+			ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))), AsOf: s.stampArg(d, "asof", 1), Anchor: kv.Key(w[0]),
+			Ask: map[string]kv.AskKind{"wound": kv.AskWound, "query": kv.AskQuery, "read": kv.AskRead}[w[1]], At: s.stampArg(d, "at", 0),
+		}})
+	case "answered":
+		s.answered(d)
 	case "outcome":
 		s.p.Request(s.request(d), &kv.Request{Outcome: &kv.OutcomeOf{
 			ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))), AsOf: s.stampArg(d, "asof", 1), Anchor: kv.Key(s.words(d)[0]),
@@ -132,6 +152,9 @@ func (s *story) runLog(d *datadriven.TestData) {
 
 func (s *story) show() {
 	commands, bytes := s.p.Inflight()
+	if l := s.p.lead; l != nil && l.table.Locks()+l.transactions.len()+len(l.transactions.records) > 0 {
+		s.say("locked by %d, prepared %d, records %d", l.table.Locks(), l.transactions.len(), len(l.transactions.records))
+	}
 	s.say("waiting %d, in flight %d commands, %d bytes", s.p.Waiting(), commands, bytes)
 	if l := s.p.lead; l != nil {
 		s.say("keys latched or pending %d, ids seen %d, window %s, admitted %d bytes", l.table.Len(), l.seen.Len(), stamp(l.seen.Window()), l.bytes)
@@ -188,18 +211,67 @@ func (s *story) parseCommit(d *datadriven.TestData) *kv.Commit {
 		ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))),
 		AsOf: s.stampArg(d, "asof", 1), Start: s.stampArg(d, "start", 0),
 	}
+	if n := s.number(d, "age", 0); n > 0 {
+		q.Age[15] = byte(n)
+	}
+	own := &kv.Part{}
+	part := own
 	for _, line := range strings.Split(strings.TrimSpace(d.Input), "\n") {
 		f := strings.Fields(line)
 		switch f[0] {
+		case "part":
+			q.Parts = append(q.Parts, kv.Part{Partition: kv.PartitionID(s.atoi(f[1]))})
+			part = &q.Parts[len(q.Parts)-1]
 		case "read":
-			q.Reads = append(q.Reads, kv.ReadMark{Key: kv.Key(f[1])})
+			part.Reads = append(part.Reads, kv.ReadMark{Key: kv.Key(f[1])})
 		case "span":
-			q.Spans = append(q.Spans, kv.Span{Start: kv.Key(f[1]), End: kv.Key(f[2])})
+			part.Spans = append(part.Spans, kv.Span{Start: kv.Key(f[1]), End: kv.Key(f[2])})
 		default:
-			q.Writes = append(q.Writes, s.parseWrite(f))
+			part.Writes = append(part.Writes, s.parseWrite(f))
 		}
 	}
+	q.Reads, q.Spans, q.Writes = own.Reads, own.Spans, own.Writes
 	return q
+}
+
+// argument is an argument's text.
+func (s *story) argument(d *datadriven.TestData, name string) string {
+	a, ok := d.Arg(name)
+	if !ok {
+		s.t.Fatalf("%s: %s= is missing", d.Pos, name)
+	}
+	return a.Vals[0]
+}
+
+// answered answers a call.
+func (s *story) answered(d *datadriven.TestData) {
+	token := uint64(s.atoi(strings.TrimPrefix(d.CmdArgs[0].Key, "#")))
+	resp, what := &kv.Response{Term: 1}, d.CmdArgs[1].Key
+	var err *kv.Error
+	switch what {
+	case "ok", "undecided":
+	case "aborted":
+		resp.Outcome = kv.OutcomeAborted
+	case "committed":
+		resp.Outcome, resp.Timestamp = kv.OutcomeCommitted, s.stamp(d.CmdArgs[1].Vals[0])
+	default:
+		resp = nil
+		for k := kv.Kind(1); k <= kv.KindMax; k++ {
+			if strings.ReplaceAll(k.String(), " ", "-") == what {
+				err = kv.Errorf(k, "so the story wants it")
+			}
+		}
+		if err == nil {
+			s.t.Fatalf("%s: unknown answer %q", d.Pos, what)
+		}
+	}
+	for i, c := range s.calls {
+		if c.token == token {
+			s.calls = append(s.calls[:i:i], s.calls[i+1:]...)
+			break
+		}
+	}
+	s.p.Answered(token, resp, err)
 }
 
 func (s *story) parseWrite(f []string) kv.Write {

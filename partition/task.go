@@ -9,8 +9,8 @@ import (
 	"github.com/kvd-db/kvd/txn"
 )
 
-// ReadTask is work for the reader pool. Exactly one of Read, Scan, Evaluation, Lookup and
-// Known is set.
+// ReadTask is work for the reader pool. Exactly one of Read, Scan, Evaluation, Lookup, Restore
+// and Known is set.
 type ReadTask struct {
 	Request   RequestID
 	Partition kv.PartitionID
@@ -23,9 +23,13 @@ type ReadTask struct {
 	Scan       *kv.Scan
 	Evaluation *Evaluation
 	Lookup     *Lookup
+	Restore    *Restore
 	Known      *ReadResult // nothing is to be read, but the answer needs the lease
 
 	At    kv.Timestamp // Read and Scan: r; txn.Strong: whatever is newest
+	// Candidates are locks that may be versions to this read, by key.
+	Candidates []Candidate
+
 	heard kv.Timestamp
 	owner any // whom ReadDone concerns
 }
@@ -59,6 +63,7 @@ type ReadResult struct {
 	Committed kv.Timestamp
 	Horizon   kv.Timestamp
 	Sums      []int64
+	restored  *restored
 }
 
 // FoundVersion is the newest version of a key. Timestamp 0: it has none.
@@ -81,6 +86,8 @@ func (t *ReadTask) Execute(r *mvcc.Reader) *ReadResult {
 		return t.executeScan(r)
 	case t.Evaluation != nil:
 		return t.Evaluation.execute(r)
+	case t.Restore != nil:
+		return t.Restore.execute(r)
 	default:
 		return t.Lookup.execute(r, t.Partition)
 	}
@@ -98,6 +105,15 @@ func (t *ReadTask) executeRead(r *mvcc.Reader) *ReadResult {
 		if err != nil {
 			return failed(err)
 		}
+		if len(t.Candidates) > 0 {
+			c, err := t.candidate(r, k, v, ok)
+			if err != nil {
+				return failed(err)
+			}
+			if c != nil {
+				v, ok = *c, true
+			}
+		}
 		if t.At == txn.Strong {
 			resp.Timestamp = v.Timestamp
 		}
@@ -114,15 +130,16 @@ func (t *ReadTask) executeScan(r *mvcc.Reader) *ReadResult {
 		return &ReadResult{Err: err}
 	}
 	s := t.Scan
-	rows, resume, count, err := r.Scan(mvcc.ScanArgs{
+	args := mvcc.ScanArgs{
 		Span: s.Span, Timestamp: t.At, Reverse: s.Reverse, KeysOnly: s.KeysOnly, CountOnly: s.CountOnly, Keys: s.Keys, Bytes: s.Bytes,
-	})
-	if err != nil {
+	}
+	page := scanPage{args: args}
+	if err := page.read(r, t); err != nil {
 		return failed(err)
 	}
-	resp := &kv.Response{Rows: rows, Resume: resume, Timestamp: t.At, Term: t.Term, Heard: t.heard}
+	resp := &kv.Response{Rows: page.rows, Resume: page.resume, Timestamp: t.At, Term: t.Term, Heard: t.heard}
 	if s.CountOnly {
-		resp.Count = count
+		resp.Count = page.count
 	}
 	return &ReadResult{Response: resp}
 }

@@ -27,12 +27,18 @@ type world struct {
 
 	draws    []uint64 // tokens asked for and not answered
 	reads    []*ReadTask
+	calls    []worldCall // to other partitions, not answered
 	inflight [][]byte // entries proposed in this term
 	log      []logEntry
 	applied  int // entries of log
 	term     kv.Term
 
 	onReply func(id RequestID, resp *kv.Response, err *kv.Error)
+}
+
+type worldCall struct {
+	token uint64
+	req   *kv.Request
 }
 
 type logEntry struct {
@@ -102,7 +108,16 @@ func (w *world) Draw(_ *Partition, token uint64) {
 	w.say("draw #%d", token)
 }
 
+func (w *world) Call(_ *Partition, token uint64, to kv.PartitionID, req *kv.Request) {
+	w.calls = append(w.calls, worldCall{token, req})
+	w.say("call #%d to p%d: %s", token, to, describeCall(req))
+}
+
 func (w *world) Read(t *ReadTask) {
+	if t.Restore != nil {
+		w.p.ReadDone(t, w.execute(t))
+		return
+	}
 	w.reads = append(w.reads, t)
 	w.say("read %s", describe(t))
 }
@@ -288,6 +303,31 @@ func describe(t *ReadTask) string {
 	return s
 }
 
+func describeCall(q *kv.Request) string {
+	switch {
+	case q.Prepare != nil:
+		s := fmt.Sprintf("prepare id %d", q.Prepare.ID[15])
+		for _, m := range q.Prepare.Reads {
+			s += " read " + string(m.Key)
+		}
+		for _, x := range q.Prepare.Spans {
+			s += fmt.Sprintf(" span %s-%s", x.Start, x.End)
+		}
+		for i := range q.Prepare.Writes {
+			s += " write " + string(q.Prepare.Writes[i].Key)
+		}
+		return s
+	case q.Resolve != nil && q.Resolve.Commit == 0:
+		return fmt.Sprintf("resolve id %d, aborted", q.Resolve.ID[15])
+	case q.Resolve != nil:
+		return fmt.Sprintf("resolve id %d, committed at %s", q.Resolve.ID[15], stamp(q.Resolve.Commit))
+	}
+	o := q.Outcome
+	return fmt.Sprintf("%s id %d at %s", map[kv.AskKind]string{
+		kv.AskWound: "wound", kv.AskQuery: "what of", kv.AskRead: "at " + stamp(o.At) + " what of",
+	}[o.Ask], o.ID[15], o.Anchor)
+}
+
 func row(r *kv.Row) string { return fmt.Sprintf("%s=%s@%s", r.Key, r.Value, stamp(r.Version)) }
 
 func answer(resp *kv.Response, err *kv.Error) string {
@@ -348,6 +388,8 @@ func describeEntry(data []byte) string {
 				}
 			}
 			parts = append(parts, s+"}")
+		case commandPrepare, commandRecord, commandResolve, commandForget, commandBarrier:
+			parts = append(parts, describeTransaction(c))
 		case commandGC:
 			parts = append(parts, "setGC{"+stamp(c.Timestamp)+"}")
 		case commandHorizon:
@@ -363,4 +405,46 @@ func describeEntry(data []byte) string {
 		return err.Error()
 	}
 	return strings.Join(parts, " ")
+}
+
+func describeTransaction(c *Command) string {
+	s := fmt.Sprintf("id %d", c.ID[15])
+	for i := range c.Locks {
+		switch k := &c.Locks[i]; {
+		case k.Strength == mvcc.Shared && len(k.End) > 0:
+			s += fmt.Sprintf(" shared %s-%s", k.Key, k.End)
+		case k.Strength == mvcc.Shared:
+			s += fmt.Sprintf(" shared %s", k.Key)
+		case k.Write == kv.WriteDelete:
+			s += fmt.Sprintf(" %s deleted", k.Key)
+		case k.Write == kv.WritePut:
+			s += fmt.Sprintf(" %s=%s", k.Key, k.Value)
+		default:
+			s += fmt.Sprintf(" %s", k.Key)
+		}
+	}
+	for _, v := range c.Versions {
+		if v.Tombstone {
+			s += fmt.Sprintf(" %s deleted", v.Key)
+		} else {
+			s += fmt.Sprintf(" %s=%s", v.Key, v.Value)
+		}
+	}
+	switch c.kind {
+	case commandPrepare:
+		return "prepare{" + s + "}"
+	case commandRecord:
+		for _, p := range c.Participants {
+			s += fmt.Sprintf(" p%d", p.Partition)
+		}
+		return "record{" + s + " at " + stamp(c.Timestamp) + "}"
+	case commandResolve:
+		if c.Timestamp == 0 {
+			return "drop{" + s + "}"
+		}
+		return "resolve{" + s + " at " + stamp(c.Timestamp) + "}"
+	case commandForget:
+		return "forget{" + s + "}"
+	}
+	return "barrier{}"
 }

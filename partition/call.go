@@ -1,0 +1,80 @@
+package partition
+
+import (
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// caller is who asked another partition something.
+type caller interface {
+	// answered brings the answer to the call that was made with i.
+	answered(l *leader, i int, resp *kv.Response, err *kv.Error)
+}
+
+// calls are the questions of a term to other partitions that are under way.
+type calls struct{ byToken map[uint64]call } // never iterated
+
+type call struct {
+	by caller
+	i  int
+}
+
+// call asks the leader of another partition; by may be nil if the answer does not matter. It may never
+// come, or after the term, when it concerns nobody (rule A5).
+func (l *leader) call(req *kv.Request, by caller, i int) {
+	token := l.calling
+	l.calling++
+	if by != nil {
+		l.calls.byToken[token] = call{by, i}
+	}
+	l.sink.Call(l.Partition, token, req.Partition, req)
+}
+
+// Answered brings the answer to a call.
+func (p *Partition) Answered(token uint64, resp *kv.Response, err *kv.Error) {
+	l := p.lead
+	if l == nil {
+		return
+	}
+	c, ok := l.calls.byToken[token]
+	if !ok {
+		return
+	}
+	delete(l.calls.byToken, token)
+	c.by.answered(l, c.i, resp, err)
+	l.run()
+}
+
+// retrier does something again that did not work.
+type retrier interface{ retry(l *leader, i int) }
+
+type retry struct {
+	at  kv.Instant
+	who retrier
+	i   int
+}
+
+const (
+	retryAfter = 100 * time.Millisecond // a call that did not get through
+	watchEvery = 5 * time.Second        // a lock for which nobody waits
+)
+
+// later lets who try again after a while.
+func (l *leader) later(who retrier, i int) {
+	l.transactions.soon.Push(retry{at: l.sink.Now().Add(retryAfter), who: who, i: i})
+}
+
+// retryTick does what is due.
+func (l *leader) retryTick() {
+	now := l.sink.Now()
+	for _, q := range []*queueOfRetries{&l.transactions.soon, &l.transactions.watched} {
+		for n := q.Len(); n > 0 && q.At(0).at <= now; n-- {
+			x, _ := q.Pop()
+			x.who.retry(l, x.i)
+		}
+	}
+}
+
+type queueOfRetries = txn.FIFO[retry]

@@ -1,0 +1,167 @@
+package partition
+
+import (
+	"encoding/binary"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+)
+
+// The encodings of the commands of two-phase commit; command.go has the bytes.
+
+func attemptLen(a *kv.Attempt) int {
+	return len(a.ID) + 8 + 8 + len(a.Age) + uvarintLen(uint64(a.Partition)) + bytesLen(a.Anchor)
+}
+
+func appendAttempt(dst []byte, a *kv.Attempt) []byte {
+	dst = append(dst, a.ID[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.Term))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.AsOf))
+	dst = append(dst, a.Age[:]...)
+	dst = binary.AppendUvarint(dst, uint64(a.Partition))
+	return appendBytes(dst, a.Anchor)
+}
+
+func appendPrepareHeader(dst []byte, a *kv.Attempt, locks int) []byte {
+	dst = appendAttempt(append(dst, byte(commandPrepare)), a)
+	return binary.AppendUvarint(dst, uint64(locks))
+}
+
+func exclusiveLen(key kv.Key, value []byte, tombstone bool) int {
+	return 1 + versionLen(key, value, tombstone)
+}
+
+func appendExclusive(dst []byte, key kv.Key, value []byte, tombstone bool) []byte {
+	return appendVersion(append(dst, byte(mvcc.Exclusive)), key, value, tombstone)
+}
+
+// appendShared encodes a shared lock; one of a key has no end.
+func appendShared(dst []byte, s kv.Span) []byte {
+	dst = appendBytes(append(dst, byte(mvcc.Shared)), s.Start)
+	return appendBytes(dst, s.End)
+}
+
+func participantLen(p mvcc.Participant) int {
+	return uvarintLen(uint64(p.Partition)) + bytesLen(p.Span.Start) + bytesLen(p.Span.End)
+}
+
+// appendRecordHeader encodes what precedes the versions of a record.
+func appendRecordHeader(dst []byte, a *kv.Attempt, c kv.Timestamp, where []mvcc.Participant) []byte {
+	dst = appendAttempt(append(dst, byte(commandRecord)), a)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(c))
+	dst = binary.AppendUvarint(dst, uint64(len(where)))
+	for _, p := range where {
+		dst = binary.AppendUvarint(dst, uint64(p.Partition))
+		dst = appendBytes(dst, p.Span.Start)
+		dst = appendBytes(dst, p.Span.End)
+	}
+	return dst
+}
+
+// appendTransaction is appendCommand for these kinds.
+func appendTransaction(dst []byte, c *Command) []byte {
+	switch c.kind {
+	case commandPrepare:
+		dst = appendPrepareHeader(dst, &c.Attempt, len(c.Locks))
+		for i := range c.Locks {
+			k := &c.Locks[i]
+			if k.Strength == mvcc.Exclusive {
+				dst = appendExclusive(dst, k.Key, k.Value, k.Write == kv.WriteDelete)
+			} else {
+				dst = appendShared(dst, kv.Span{Start: k.Key, End: k.End})
+			}
+		}
+	case commandRecord:
+		dst = appendRecordHeader(dst, &c.Attempt, c.Timestamp, c.Participants)
+		dst = binary.AppendUvarint(dst, uint64(len(c.Versions)))
+		for _, v := range c.Versions {
+			dst = appendVersion(dst, v.Key, v.Value, v.Tombstone)
+		}
+	case commandResolve:
+		dst = append(append(dst, byte(commandResolve)), c.ID[:]...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(c.Timestamp))
+		dst = binary.AppendUvarint(dst, uint64(len(c.Locks)))
+		for i := range c.Locks {
+			dst = appendBytes(append(dst, byte(c.Locks[i].Strength)), c.Locks[i].Key)
+		}
+	case commandForget:
+		dst = append(append(dst, byte(commandForget)), c.ID[:]...)
+		dst = appendBytes(dst, c.Anchor)
+	case commandBarrier:
+		dst = append(dst, byte(commandBarrier))
+	}
+	return dst
+}
+
+func (d *decoder) attempt(a *kv.Attempt) {
+	d.id(&a.ID)
+	a.Term = kv.Term(d.uint64())
+	a.AsOf = kv.Timestamp(d.uint64())
+	copy(a.Age[:], d.take(len(a.Age)))
+	a.Partition = kv.PartitionID(d.uvarint())
+	a.Anchor = d.bytes()
+	if len(a.Anchor) == 0 || a.Partition == 0 {
+		d.fail("it names no anchor")
+	}
+}
+
+func (d *decoder) id(id *kv.TxID) {
+	copy(id[:], d.take(len(id)))
+	if id.IsZero() {
+		d.fail("it names no transaction")
+	}
+}
+
+// transaction decodes the rest of a command of these kinds.
+func (d *decoder) transaction(c *Command) {
+	switch c.kind {
+	case commandPrepare:
+		d.attempt(&c.Attempt)
+		d.locks(c)
+	case commandRecord:
+		d.attempt(&c.Attempt)
+		c.Timestamp = d.timestamp()
+		for range d.count(3) {
+			c.Participants = append(c.Participants, mvcc.Participant{
+				Partition: kv.PartitionID(d.uvarint()), Span: kv.Span{Start: d.bytes(), End: d.bytes()},
+			})
+		}
+		c.Versions = d.versions(c.Versions)
+	case commandResolve:
+		d.id(&c.ID)
+		c.Timestamp = kv.Timestamp(d.uint64())
+		for range d.count(2) {
+			c.Locks = append(c.Locks, mvcc.Lock{Strength: d.strength(), Key: d.bytes()})
+		}
+	case commandForget:
+		d.id(&c.ID)
+		c.Anchor = d.bytes()
+	case commandBarrier:
+	default:
+		d.fail("its kind is unknown")
+	}
+}
+
+func (d *decoder) strength() mvcc.Strength {
+	s := mvcc.Strength(d.byte())
+	if s != mvcc.Exclusive && s != mvcc.Shared {
+		d.fail("it has a lock of unknown strength")
+	}
+	return s
+}
+
+func (d *decoder) locks(c *Command) {
+	for range d.count(3) {
+		k := mvcc.Lock{Attempt: c.Attempt, Strength: d.strength()}
+		if k.Strength == mvcc.Shared {
+			k.Key, k.End = d.bytes(), d.bytes()
+		} else {
+			v := d.version()
+			k.Key, k.Value, k.Write = v.Key, v.Value, kv.WritePut
+			if v.Tombstone {
+				k.Write = kv.WriteDelete
+			}
+		}
+		c.Locks = append(c.Locks, k)
+	}
+}

@@ -1,0 +1,169 @@
+package partition
+
+import (
+	"bytes"
+
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// met is the locks of other transactions that a read meets, and what their anchors say (rule D8). They
+// are asked after the read has awaited what is under way here, and before the engine is looked at: a
+// transaction that prepares later than that draws later than the read's timestamp.
+type met struct {
+	locks []metLock // by key
+	asked map[*prepared]int
+	left  int // questions without an answer
+
+	aborted bool // of the planted bug NoRecAborted: an anchor knew nothing
+}
+
+type metLock struct {
+	key kv.Key
+	p   *prepared
+}
+
+// Candidate is a key whose lock belongs to a transaction that is committed at or below the read's
+// timestamp: the lock's value is a version at Timestamp, if the lock is still there (rule D8a).
+type Candidate struct {
+	Key       kv.Key
+	ID        kv.TxID
+	Timestamp kv.Timestamp
+}
+
+// meetLocks serves a read once it is known what the locks in its way come to.
+func (l *leader) meetLocks(r *read, id RequestID) {
+	if l.table.Locks() == 0 || r.task.Known != nil {
+		l.serve(r, id)
+		return
+	}
+	if r.task.Scan != nil {
+		l.table.LocksIn(r.task.Scan.Span, func(key kv.Key, g *txn.Guard) bool {
+			r.meet(key, g)
+			return true
+		})
+	} else {
+		for _, key := range r.keys {
+			if g := l.table.LockOn(key); g != nil {
+				r.meet(key, g)
+			}
+		}
+	}
+	if r.met == nil {
+		l.serve(r, id)
+		return
+	}
+	if r.ticket.work == nil {
+		l.addTicket(&r.ticket, id, r)
+	}
+	if invariant.Mutated(invariant.NoRecAborted) {
+		l.fillTask(r, id)
+		early := r.task
+		early.Serve, early.owner = false, r
+		l.sink.Read(&early)
+	}
+	for i := range r.met.locks { // in order of the keys
+		l.askFor(r, r.met.locks[i].p)
+	}
+	if r.met.left == 0 {
+		l.serveMet(r)
+	}
+}
+
+// meet notes a lock that may matter. Those of the coordinators here were awaited if need be (rule
+// D3), and what was acknowledged after the read's timestamp was drawn commits above it.
+func (r *read) meet(key kv.Key, g *txn.Guard) {
+	p, remote := g.Owner.(*intent).owner.(*prepared)
+	if !remote || r.at != txn.Strong && p.since >= r.at && !p.fate.known {
+		return
+	}
+	if r.met == nil {
+		r.met = &met{asked: map[*prepared]int{}}
+	}
+	r.met.locks = append(r.met.locks, metLock{key, p})
+}
+
+// askFor asks the anchor of a transaction, once for a read (rule D8).
+func (l *leader) askFor(r *read, p *prepared) {
+	if _, done := r.met.asked[p]; done || p.fate.known || p.undecided {
+		return
+	}
+	at := r.at
+	if at == txn.Strong {
+		at = 0
+	}
+	n := len(r.met.asked)
+	r.met.asked[p] = n
+	r.met.left++
+	l.call(l.aboutTo(p, kv.AskRead, at), lockQuestion{r, p}, n)
+}
+
+// lockQuestion is a read's question about one transaction.
+type lockQuestion struct {
+	r *read
+	p *prepared
+}
+
+func (q lockQuestion) waits(l *leader) bool { return l.tickets.byID[q.r.ticket.id] == &q.r.ticket }
+
+func (q lockQuestion) answered(l *leader, i int, resp *kv.Response, err *kv.Error) {
+	if !q.waits(l) {
+		return // canceled
+	}
+	if f, ok := fateIn(resp, err); ok && q.p.phase == locked {
+		l.learn(q.p, f)
+	} else if err != nil && q.p.phase == locked && !q.p.fate.known {
+		l.later(q, i)
+		return
+	}
+	if err == nil {
+		q.p.undecided = resp.Outcome == kv.OutcomeUnknown && invariant.Mutated(invariant.UndecidedCache)
+		q.r.met.aborted = q.r.met.aborted || resp.Outcome == kv.OutcomeAborted
+	}
+	q.r.met.left--
+	if q.r.met.left == 0 {
+		l.serveMet(q.r)
+	}
+}
+
+func (q lockQuestion) retry(l *leader, i int) {
+	if q.waits(l) {
+		l.call(l.aboutTo(q.p, kv.AskRead, max(q.r.at, 0)%txn.Strong), q, i)
+	}
+}
+
+// serveMet hands the read to the reader pool, with the locks whose transactions it must see.
+func (l *leader) serveMet(r *read) {
+	if r.met.aborted && invariant.Mutated(invariant.NoRecAborted) {
+		r.ready = true
+		l.serveEarly(r)
+		return
+	}
+	for _, k := range r.met.locks {
+		if f := k.p.fate; f.known && f.commit != 0 && f.commit <= r.at {
+			r.task.Candidates = append(r.task.Candidates, Candidate{Key: k.key, ID: k.p.ID, Timestamp: f.commit})
+		}
+	}
+	l.serve(r, r.ticket.id)
+}
+
+// candidate is what a read of a key must take for its newest version beside found, nil if that is it.
+func (t *ReadTask) candidate(r *mvcc.Reader, key kv.Key, found mvcc.Version, ok bool) (*mvcc.Version, error) {
+	for i := range t.Candidates {
+		c := &t.Candidates[i]
+		if !bytes.Equal(c.Key, key) {
+			continue
+		}
+		k, there, err := r.LockOn(key)
+		if err != nil {
+			return nil, err
+		}
+		if !there || k.ID != c.ID || ok && found.Timestamp >= c.Timestamp && !invariant.Mutated(invariant.LockIsAnswer) {
+			return nil, nil // resolved meanwhile, or a late copy under newer versions
+		}
+		return &mvcc.Version{Timestamp: c.Timestamp, Value: k.Value, Tombstone: k.Write == kv.WriteDelete}, nil
+	}
+	return nil, nil
+}

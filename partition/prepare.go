@@ -1,0 +1,287 @@
+package partition
+
+import (
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/txn"
+)
+
+// preparedPhase of a participant's part of a transaction. It only goes up.
+type preparedPhase uint8
+
+const (
+	preparing preparedPhase = iota // waits for its latches and for the engine
+	locking                        // its locks are on their way to the engine
+	locked                         // and there: acknowledged
+	resolving                      // their removal is on its way
+	resolved
+)
+
+// prepared is what a transaction with its anchor elsewhere reads and writes here, from its Prepare
+// until its locks are resolved.
+type prepared struct {
+	intent
+	kv.Attempt
+	phase   preparedPhase
+	tickets *ticket // copies of the Prepare
+	told    *ticket // Resolves that wait until the locks are gone
+	fate    fate
+	// since is the newest timestamp heard of when the locks were applied. The acknowledgement came
+	// later, and so did the draw of the commit timestamp: it is above since (rule B2).
+	since      kv.Timestamp
+	undecided  bool // of the planted bug UndecidedCache
+	question   question
+	prev, next *prepared
+}
+
+// fate is what the anchor said of a transaction.
+type fate struct {
+	known  bool
+	commit kv.Timestamp // 0: aborted
+}
+
+// admitPrepare locks what a transaction reads and writes here (rule H3).
+func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
+	if err := l.checkPrepare(q); err != nil {
+		l.sink.Reply(id, nil, err)
+		return
+	}
+	if p := l.transactions.byID[q.ID]; p != nil {
+		l.prepareAgain(p, id)
+		return
+	}
+	p := &prepared{Attempt: q.Attempt}
+	p.intent = intent{owner: p, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
+	if err := p.declare(); err != nil {
+		l.sink.Reply(id, nil, err)
+		return
+	}
+	switch {
+	case l.bytes > 0 && l.bytes+p.declared.bytes > l.opts.CommitBytesMax:
+		l.sink.Reply(id, nil, l.overloaded("bytes of commits that are not applied", l.opts.CommitBytesMax))
+		return
+	case l.transactions.len() >= l.opts.PreparedMax:
+		l.sink.Reply(id, nil, l.overloaded("prepared transactions", l.opts.PreparedMax))
+		return
+	case !l.table.Acquire(&p.guard):
+		l.sink.Reply(id, nil, l.overloaded("commits that wait for the same key", l.opts.WaitersPerKeyMax))
+		return
+	}
+	l.bytes += p.declared.bytes
+	l.transactions.add(p)
+	p.tickets = &ticket{}
+	l.addTicket(p.tickets, id, p)
+}
+
+// prepareAgain answers another copy of a Prepare.
+func (l *leader) prepareAgain(p *prepared, id RequestID) {
+	if p.phase >= locked {
+		l.sink.Reply(id, l.acknowledgement(), nil)
+		return
+	}
+	copies := 1
+	for t := p.tickets; t != nil; t = t.copy {
+		copies++
+	}
+	if oldest := p.tickets; oldest != nil && copies > l.opts.CopiesMax {
+		p.tickets = oldest.copy
+		l.answer(oldest, nil, l.waitedTooLong())
+	}
+	t := &ticket{copy: p.tickets}
+	p.tickets = t
+	l.addTicket(t, id, p)
+}
+
+func (l *leader) acknowledgement() *kv.Response {
+	return &kv.Response{Term: l.term, Heard: l.sink.Heard()}
+}
+
+func (p *prepared) wanted(*leader) bool { return p.phase == preparing }
+
+func (p *prepared) transaction() (kv.TxID, kv.Age) { return p.ID, p.Age }
+
+// oldest is what the transaction must not be older than: G (rule H3; blind ones are compared by
+// what their client had heard of).
+func (p *prepared) oldest() kv.Timestamp {
+	if p.start != 0 {
+		return p.start
+	}
+	return p.AsOf
+}
+
+// ready queues the locks, with what the writes come to, for the log.
+func (p *prepared) ready(l *leader) {
+	if s := p.oldest(); s < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit) {
+		p.refuse(l, tooOld(l.id, s, l.retained.gcProposed))
+		return
+	}
+	p.phase = locking
+	l.propose(p)
+	if invariant.Mutated(invariant.AckEarly) {
+		l.acknowledge(p)
+	}
+}
+
+func (l *leader) acknowledge(p *prepared) {
+	for t := p.tickets; t != nil; t = t.copy {
+		l.answer(t, l.acknowledgement(), nil)
+	}
+	p.tickets = nil
+}
+
+func (p *prepared) refuse(l *leader, err *kv.Error) {
+	err.Partition = l.id
+	for t := l.dropPrepare(p); t != nil; t = t.copy {
+		l.answer(t, nil, err)
+	}
+}
+
+// refuseBy reveals what a key holds: so it is told once the version is applied and an entry of this
+// term, proposed now, has proved that this node leads.
+func (p *prepared) refuseBy(l *leader, _ kv.Key, err *kv.Error) {
+	err.Partition = l.id
+	l.propose(&barrier{tickets: l.dropPrepare(p), err: err})
+}
+
+// barrier is a command that does nothing: once it is applied, everything before it is, and this node
+// led when it was proposed.
+type barrier struct {
+	tickets *ticket
+	err     *kv.Error
+}
+
+func (b *barrier) encodedLen() int          { return 1 }
+func (b *barrier) append(dst []byte) []byte { return append(dst, byte(commandBarrier)) }
+func (b *barrier) taken()                   {}
+func (b *barrier) committed(*leader)        {}
+
+func (b *barrier) applied(l *leader) {
+	for t := b.tickets; t != nil; t = t.copy {
+		if l.tickets.byID[t.id] == t {
+			l.answer(t, nil, b.err)
+		}
+	}
+}
+
+// dropPrepare ends a prepare that is not proposed; it returns those who wait for it.
+func (l *leader) dropPrepare(p *prepared) *ticket {
+	invariant.Check(p.phase == preparing, "what is proposed is decided by the log alone: %v", p.ID)
+	p.phase, p.task = resolved, nil
+	l.table.Drop(&p.guard)
+	l.bytes -= p.declared.bytes
+	l.transactions.remove(p)
+	ts := p.tickets
+	p.tickets = nil
+	return ts
+}
+
+func (p *prepared) taken()            {}
+func (p *prepared) committed(*leader) {}
+
+// applied: the locks are in the engine. Only now is the prepare acknowledged (rule H3).
+func (p *prepared) applied(l *leader) {
+	l.bytes -= p.declared.bytes
+	p.phase, p.since = locked, l.sink.Heard()
+	if invariant.Mutated(invariant.NoShared) {
+		p.shareNothing(l)
+	} else {
+		l.table.Lock(&p.guard)
+	}
+	p.intent.reads, p.intent.spans, p.intent.writes = nil, nil, nil
+	p.declared = declared{}
+	for i := range p.guard.Latches {
+		p.guard.Latches[i].Write = txn.Pending{} // the engine has it
+	}
+	l.acknowledge(p)
+	if p.fate.known {
+		l.resolve(p)
+		return
+	}
+	l.watch(p)
+}
+
+// shareNothing is the planted bug NoShared: what was read is free once it was validated.
+func (p *prepared) shareNothing(l *leader) {
+	l.table.Drop(&p.guard)
+	var kept []txn.Latch
+	for i := range p.guard.Latches {
+		if x := &p.guard.Latches[i]; x.Mode != txn.Shared {
+			kept = append(kept, txn.Latch{Span: x.Span, Mode: x.Mode})
+		}
+	}
+	p.guard = txn.Guard{Owner: &p.intent, Latches: kept}
+	l.table.Restore(&p.guard)
+}
+
+func (p *prepared) encodedLen() int {
+	n := 1 + attemptLen(&p.Attempt) + uvarintLen(uint64(p.locks()))
+	for i := range p.writes {
+		v, tombstone := p.written(i)
+		n += exclusiveLen(p.writes[i].Key, v, tombstone)
+	}
+	p.eachShared(func(s kv.Span) { n += 1 + bytesLen(s.Start) + bytesLen(s.End) })
+	return n
+}
+
+func (p *prepared) append(dst []byte) []byte {
+	dst = appendPrepareHeader(dst, &p.Attempt, p.locks())
+	for i := range p.writes {
+		v, tombstone := p.written(i)
+		dst = appendExclusive(dst, p.writes[i].Key, v, tombstone)
+	}
+	p.eachShared(func(s kv.Span) { dst = appendShared(dst, s) })
+	return dst
+}
+
+// eachShared calls f for what is locked shared; a key has no End.
+func (p *prepared) eachShared(f func(kv.Span)) {
+	if invariant.Mutated(invariant.SharedVolatile) || invariant.Mutated(invariant.NoShared) {
+		return
+	}
+	for i := range p.guard.Latches {
+		if x := &p.guard.Latches[i]; x.Mode == txn.Shared {
+			f(x.Span)
+		}
+	}
+}
+
+func (p *prepared) locks() int {
+	n := len(p.writes)
+	p.eachShared(func(kv.Span) { n++ })
+	return n
+}
+
+func (p *prepared) canceled(_ *leader, t *ticket) { p.leave(t) }
+
+func (p *prepared) leave(t *ticket) {
+	for _, list := range []**ticket{&p.tickets, &p.told} {
+		for x := list; *x != nil; x = &(*x).copy {
+			if *x == t {
+				*x = t.copy
+				return
+			}
+		}
+	}
+}
+
+func (p *prepared) expired(l *leader, t *ticket) {
+	p.leave(t)
+	l.sink.Reply(t.id, nil, l.waitedTooLong())
+	if p.phase == preparing {
+		err := kv.Errorf(kv.Aborted, "transaction %v waited too long in partition %d: run it again under a new id", p.ID, l.id)
+		p.refuse(l, err)
+	}
+}
+
+func (p *prepared) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) *kv.Error {
+	return l.notLeader(leader, term)
+}
+
+// lockOf is what the latch of a guard is on the disk.
+func lockOf(x *txn.Latch) (strength mvcc.Strength, key kv.Key) {
+	if x.Mode == txn.Shared {
+		return mvcc.Shared, x.Span.Start
+	}
+	return mvcc.Exclusive, x.Span.Start
+}
