@@ -1,6 +1,8 @@
 package mvcc
 
 import (
+	"bytes"
+
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/kvd-db/kvd/invariant"
@@ -14,6 +16,7 @@ type Batch struct {
 	b *pebble.Batch
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
+	locks   pendingLocks
 }
 
 // NewBatch begins an empty batch.
@@ -33,9 +36,6 @@ func (b *Batch) Empty() bool { return b.b.Count() == 0 }
 
 // Put writes a version. id is that of the transaction, zero for none.
 func (b *Batch) Put(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte) error {
-	if len(value) > kv.ValueBytesMax {
-		return kv.LimitError("the length of a value in bytes", kv.ValueBytesMax, int64(len(value)), "store it in parts")
-	}
 	return b.version(k, ts, id, value, false)
 }
 
@@ -44,18 +44,52 @@ func (b *Batch) Delete(k kv.Key, ts kv.Timestamp, id kv.TxID) error {
 	return b.version(k, ts, id, nil, true)
 }
 
-func (b *Batch) version(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
-	if len(k) > fullKeyBytesMax {
-		return kv.LimitError("the length of a full key in bytes", fullKeyBytesMax, int64(len(k)), "use a shorter key")
+// PutResolved writes the version of a transaction that was prepared before, at its commit timestamp: value,
+// or a tombstone. Newer versions of the key may be there already, and so may this very
+// one: a late copy of a prepare can lock the key again after its resolve (rule D8a). ts must be above the
+// partition's G: below it, what this version was overwritten by may be gone (rule J2).
+func (b *Batch) PutResolved(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
+	if tombstone {
+		value = nil
 	}
-	if ts == 0 || ts == MaxTimestamp {
-		return kv.Errorf(kv.Invalid, "a version of the key %x would have the timestamp %d, which means none or the newest: draw one from the oracle", k, uint64(ts))
+	if err := checkVersion(k, ts, value); err != nil {
+		return err
+	}
+	if invariant.Expensive {
+		if err := b.checkResolved(k, Version{Timestamp: ts, ID: id, Value: value, Tombstone: tombstone}); err != nil {
+			return err
+		}
+	}
+	return b.setVersion(k, ts, id, value, tombstone)
+}
+
+func (b *Batch) version(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
+	if err := checkVersion(k, ts, value); err != nil {
+		return err
 	}
 	if invariant.Expensive {
 		if err := b.checkOrder(k, Version{Timestamp: ts, ID: id}); err != nil {
 			return err
 		}
 	}
+	return b.setVersion(k, ts, id, value, tombstone)
+}
+
+// checkVersion holds a version to its limits.
+func checkVersion(k kv.Key, ts kv.Timestamp, value []byte) error {
+	if len(value) > kv.ValueBytesMax {
+		return kv.LimitError("the length of a value in bytes", kv.ValueBytesMax, int64(len(value)), "store it in parts")
+	}
+	if len(k) > fullKeyBytesMax {
+		return kv.LimitError("the length of a full key in bytes", fullKeyBytesMax, int64(len(k)), "use a shorter key")
+	}
+	if ts == 0 || ts == MaxTimestamp {
+		return kv.Errorf(kv.Invalid, "a version of the key %x would have the timestamp %d, which means none or the newest: draw one from the oracle", k, uint64(ts))
+	}
+	return nil
+}
+
+func (b *Batch) setVersion(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
 	op := b.b.SetDeferred(1+len(k)+1+versionSuffixBytes, storedLen(id, value))
 	appendDataKey(op.Key[:0], k, ts)
 	putStored(op.Value, id, value, tombstone)
@@ -89,6 +123,29 @@ func (b *Batch) checkOrder(k kv.Key, v Version) error {
 	invariant.Check(!ok || newest.Timestamp < v.Timestamp || newest.ID == v.ID,
 		"two transactions write the key %x at %v: %v and %v (rule B4)", k, v.Timestamp, newest.ID, v.ID)
 	b.written[string(k)] = v
+	return nil
+}
+
+// checkResolved is what is left of rule B4 for a resolved version: whatever is at its timestamp is the
+// same. What the batch has written last counts for checkOrder.
+func (b *Batch) checkResolved(k kv.Key, v Version) error {
+	r, err := b.e.NewReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	there, ok, err := r.Get(k, v.Timestamp)
+	if err != nil {
+		return err
+	}
+	invariant.Check(!ok || there.Timestamp != v.Timestamp || there.ID == v.ID && there.Tombstone == v.Tombstone && bytes.Equal(there.Value, v.Value),
+		"the key %x has another version at %v, by %v, than the transaction %v resolves (rule B4)", k, v.Timestamp, there.ID, v.ID)
+	w, both := b.written[string(k)]
+	invariant.Check(!both || w.Timestamp != v.Timestamp || w.ID == v.ID,
+		"two transactions write the key %x at %v: %v and %v (rule B4)", k, v.Timestamp, w.ID, v.ID)
+	if !both || w.Timestamp < v.Timestamp {
+		b.written[string(k)] = Version{Timestamp: v.Timestamp, ID: v.ID}
+	}
 	return nil
 }
 
@@ -144,6 +201,7 @@ func (b *Batch) DeleteReplica(p kv.PartitionID, span kv.Span) error {
 	if span.IsEmpty() {
 		return nil
 	}
+	b.locks.dropSpan(span)
 	for _, kind := range [...]byte{kindData, kindLock, kindRecord} {
 		lo, hi := spanBounds(kind, span)
 		if err := b.b.DeleteRange(lo, hi, nil); err != nil {
@@ -171,6 +229,7 @@ func (b *Batch) set(key, value []byte) error {
 func (b *Batch) Discard() {
 	_ = b.b.Close() // returns memory only
 	b.b = nil
+	b.locks = pendingLocks{}
 }
 
 // Commit makes the batch visible, and ends it. It is not durable before a flush: the Raft log

@@ -18,16 +18,17 @@ func sampleState() ReplicaState {
 	}
 }
 
+func sampleAttempt() kv.Attempt {
+	return kv.Attempt{ID: kv.TxID{1, 2}, Term: 4, AsOf: 5, Age: kv.Age{15: 7}, Partition: 3, Anchor: kv.Key("anchor")}
+}
+
 func sampleLock() Lock {
-	return Lock{
-		Key: kv.Key("k\x00"), Strength: Exclusive, ID: kv.TxID{1, 2}, Partition: 3, Term: 4, Anchor: kv.Key("anchor"),
-		Age: [16]byte{15: 7}, End: kv.Key("l"), Write: kv.WritePut, Value: []byte("value"),
-	}
+	return Lock{Key: kv.Key("k\x00"), Strength: Exclusive, Attempt: sampleAttempt(), End: kv.Key("l"), Write: kv.WritePut, Value: []byte("value")}
 }
 
 func sampleRecord() Record {
 	return Record{
-		Anchor: kv.Key("anchor"), ID: kv.TxID{1, 2}, Term: 4, State: RecordCommitted, Timestamp: 99,
+		Attempt: sampleAttempt(), State: RecordCommitted, Timestamp: 99,
 		Participants: []Participant{{Partition: 3, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("b")}}, {Partition: 5}},
 	}
 }
@@ -126,12 +127,12 @@ func TestCodecsKeepEverything(t *testing.T) {
 		t.Errorf("%+v, want %+v", s2, s)
 	}
 	l := sampleLock()
-	l2 := Lock{Key: l.Key, Strength: l.Strength, ID: l.ID}
+	l2 := Lock{Key: l.Key, Strength: l.Strength, Attempt: kv.Attempt{ID: l.ID}}
 	if err := decodeLock(appendLock(nil, &l), &l2); err != nil || !reflect.DeepEqual(l, l2) {
 		t.Errorf("%+v, want %+v, %v", l2, l, err)
 	}
 	r := sampleRecord()
-	r2 := Record{Anchor: r.Anchor, ID: r.ID}
+	r2 := Record{Attempt: kv.Attempt{ID: r.ID, Anchor: r.Anchor}}
 	if err := decodeRecord(appendRecord(nil, &r), &r2); err != nil || !reflect.DeepEqual(r, r2) {
 		t.Errorf("%+v, want %+v, %v", r2, r, err)
 	}
@@ -180,9 +181,11 @@ func TestFormatIsFrozen(t *testing.T) {
 		"state": {appendStateRecord(nil, &s), []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x4d\x00\x00\x00\x00\x00\x00\x00\x4e\x03\x01\x02\x03" +
 			"\x00\x00\x00\x00\x00\x00\x00\x0c\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x06\x02a\x00\x01b\x02" +
 			"\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x02\x02")},
-		"lock": {appendLock(nil, &l), []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x04" +
+		"lock": {appendLock(nil, &l), []byte("\x01" + "\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x05" +
 			"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x01\x06anchor\x01l\x05value")},
-		"record": {appendRecord(nil, &r), []byte("\x01\x01\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x63\x02" +
+		"record": {appendRecord(nil, &r), []byte("\x01\x01" + "\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x05" +
+			"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07" +
+			"\x00\x00\x00\x00\x00\x00\x00\x63\x02" +
 			"\x00\x00\x00\x00\x00\x00\x00\x03\x01a\x01b\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00")},
 	} {
 		if !bytes.Equal(c.got, c.want) {

@@ -20,7 +20,9 @@
 //     is never data without its index, nor an index without its data.
 //   - FlushedApplied and FlushedReplicaStates report only what survives a crash now.
 //   - Versions of one key are written in timestamp order; an equal timestamp carries the
-//     same transaction id and changes nothing (rule B4).
+//     same transaction id and changes nothing (rule B4). Only PutResolved may write below newer
+//     versions, and never below G.
+//   - A key has at most one exclusive lock.
 //   - A Reader is one state: it holds the tables that it reads, and neither a snapshot taken
 //     in nor a collection of garbage changes what it sees.
 //   - Garbage collection removes only what no read at or above the threshold G can see.

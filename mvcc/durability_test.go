@@ -24,6 +24,7 @@ func durability(t *testing.T, seed uint64) (found string) {
 				p := kv.PartitionID(2 + rng.IntN(2))
 				ts++
 				must(t, b.Put(kv.MakeKey(kv.KeyspaceID(p), nil), ts, kv.TxID{}, fmt.Append(nil, next[p])))
+				lockAsOf(t, b, p, next[p])
 				must(t, b.SetApplied(p, next[p], 1))
 				next[p]++
 			}
@@ -52,6 +53,9 @@ func durability(t *testing.T, seed uint64) (found string) {
 			if data != applied {
 				found = fmt.Sprintf("the data is that of entry %d, the applied index %d", data, applied)
 			}
+			if wrong := notLockedAsOf(t, e, p, applied); wrong != "" && data == applied {
+				found = wrong
+			}
 			if applied < claimed[p] {
 				found = fmt.Sprintf("index %d was claimed to be flushed, %d is left", claimed[p], applied)
 			}
@@ -60,6 +64,28 @@ func durability(t *testing.T, seed uint64) (found string) {
 	}
 	must(t, e.Close())
 	return found
+}
+
+// lockAsOf makes the lock and the record of an entry take the place of those of the entry before.
+func lockAsOf(t *testing.T, b *Batch, p kv.PartitionID, index kv.LogIndex) {
+	k := kv.MakeKey(kv.KeyspaceID(p), []byte("lock"))
+	last := kv.TxID{1, byte(index - 1)}
+	if l, ok, err := b.TakeLock(k, Exclusive, last); err != nil || ok != (index > 1) || ok && l.Term != kv.Term(index-1) {
+		t.Fatalf("entry %d takes the lock %+v %v %v", index, l, ok, err)
+	}
+	must(t, b.DeleteRecord(k, last))
+	a := kv.Attempt{ID: kv.TxID{1, byte(index)}, Term: kv.Term(index), Anchor: k}
+	must(t, b.PutLock(&Lock{Key: k, Strength: Exclusive, Attempt: a}))
+	must(t, b.PutRecord(&Record{Attempt: a, State: RecordCommitted}))
+}
+
+// notLockedAsOf says what is wrong with the lock and the record after so many entries.
+func notLockedAsOf(t *testing.T, e *Engine, p kv.PartitionID, index kv.LogIndex) string {
+	locks, records := locksOf(t, e, p)
+	if len(locks) != min(int(index), 1) || len(records) != len(locks) || len(locks) == 1 && (locks[0].Term != kv.Term(index) || records[0].Term != kv.Term(index)) {
+		return fmt.Sprintf("at entry %d the locks are %+v, the records %+v", index, locks, records)
+	}
+	return ""
 }
 
 func TestDurability(t *testing.T) {

@@ -18,16 +18,12 @@ const (
 // Lock is a durable lock of a prepared transaction (rule A3). A key has at most one exclusive
 // lock, and any number of shared ones.
 type Lock struct {
-	Key       kv.Key
-	Strength  Strength
-	ID        kv.TxID        // with Partition and Term: the attempt (rule A1)
-	Partition kv.PartitionID // of the anchor
-	Term      kv.Term        // of the anchor's leader
-	Anchor    kv.Key         // the full key that carries the outcome
-	Age       [16]byte       // of the transaction (rule A7), smaller = older
-	End       kv.Key         // Shared: the lock holds [Key, End); empty: Key alone
-	Write     kv.WriteKind   // Exclusive: WritePut or WriteDelete
-	Value     []byte         // of a WritePut
+	Key        kv.Key
+	Strength   Strength
+	kv.Attempt              // the holder: its anchor decides its fate
+	End        kv.Key       // Shared: the lock holds [Key, End); empty: Key alone
+	Write      kv.WriteKind // Exclusive: WritePut or WriteDelete
+	Value      []byte       // of a WritePut
 }
 
 const lockFormat byte = 1
@@ -55,10 +51,7 @@ func splitLockKey(ek []byte) (k kv.Key, s Strength, id kv.TxID, err error) {
 
 // appendLock appends what is not in the key of a lock.
 func appendLock(dst []byte, l *Lock) []byte {
-	dst = append(dst, lockFormat)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Partition))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Term))
-	dst = append(dst, l.Age[:]...)
+	dst = appendAttempt(append(dst, lockFormat), &l.Attempt)
 	dst = append(dst, byte(l.Write))
 	dst = appendBytes(dst, l.Anchor)
 	dst = appendBytes(dst, l.End)
@@ -71,52 +64,95 @@ func decodeLock(b []byte, l *Lock) error {
 	if f := c.byte(); f != lockFormat {
 		return kv.Errorf(kv.Corruption, "a lock has the unknown format %d: replace this replica", f)
 	}
-	l.Partition = kv.PartitionID(c.uint64())
-	l.Term = kv.Term(c.uint64())
-	copy(l.Age[:], c.take(len(l.Age)))
-	l.Write = kv.WriteKind(c.byte())
+	c.attempt(&l.Attempt)
+	if l.Write = kv.WriteKind(c.byte()); l.Write > kv.WriteDelete {
+		return kv.Errorf(kv.Corruption, "a lock has the unknown kind of write %d: replace this replica", l.Write)
+	}
 	l.Anchor = c.bytes()
 	l.End = c.bytes()
 	l.Value = c.bytes()
 	return c.done("a lock")
 }
 
-// PutLock writes a lock.
-func (b *Batch) PutLock(l *Lock) error {
-	if l.Strength != Exclusive && l.Strength != Shared {
-		return kv.Errorf(kv.Internal, "a lock on the key %x has the strength %d: report this", l.Key, l.Strength)
-	}
-	return b.set(appendLockKey(nil, l.Key, l.Strength, l.ID), appendLock(nil, l))
+// appendAttempt appends what all encodings of an attempt have in common: neither its id nor its anchor.
+func appendAttempt(dst []byte, a *kv.Attempt) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.Partition))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.Term))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.AsOf))
+	return append(dst, a.Age[:]...)
 }
 
-// DeleteLock removes a lock.
-func (b *Batch) DeleteLock(k kv.Key, s Strength, id kv.TxID) error {
-	return wrapError("deleting a lock", b.b.Delete(appendLockKey(nil, k, s, id), nil))
+func (c *cursor) attempt(a *kv.Attempt) {
+	a.Partition = kv.PartitionID(c.uint64())
+	a.Term = kv.Term(c.uint64())
+	a.AsOf = kv.Timestamp(c.uint64())
+	copy(a.Age[:], c.take(len(a.Age)))
 }
 
 // Locks calls fn for the locks whose keys lie in the span, by key and strength, until fn returns
 // an error. A shared lock on a span that begins before s.Start is not among them.
 func (r *Reader) Locks(s kv.Span, fn func(*Lock) error) error {
+	return r.locks(s, func(l *Lock) (bool, error) { return true, fn(l) }, r.it.Next)
+}
+
+// ExclusiveLocks calls fn for the exclusive locks of a span, by key, until fn returns an error or
+// limit of them were found; 0 = all. Shared locks cost next to nothing.
+func (r *Reader) ExclusiveLocks(s kv.Span, limit int, fn func(*Lock) error) error {
+	found := 0
+	// The exclusive lock of a key is its first.
+	return r.locks(s, func(l *Lock) (bool, error) {
+		if l.Strength != Exclusive {
+			return true, nil
+		}
+		found++
+		return found != limit, fn(l)
+	}, r.it.NextPrefix)
+}
+
+// locks calls fn for locks of a span until it returns false or an error; next moves from one to the next.
+func (r *Reader) locks(s kv.Span, fn func(*Lock) (bool, error), next func() bool) error {
 	if s.IsEmpty() {
 		return nil
 	}
 	r.setBounds(spanBounds(kindLock, s))
-	for ok := r.it.First(); ok; ok = r.it.Next() {
-		var l Lock
-		var err error
-		if l.Key, l.Strength, l.ID, err = splitLockKey(r.it.Key()); err != nil {
-			return err
-		}
-		v, err := r.it.ValueAndErr()
+	for ok := r.it.First(); ok; ok = next() {
+		l, err := r.lock()
 		if err != nil {
-			return wrapError("reading locks", err)
-		}
-		if err := decodeLock(v, &l); err != nil {
 			return err
 		}
-		if err := fn(&l); err != nil {
+		if more, err := fn(l); err != nil || !more {
 			return err
 		}
 	}
 	return wrapError("reading locks", r.it.Error())
+}
+
+// LockOn is the exclusive lock of a key; false if there is none.
+func (r *Reader) LockOn(k kv.Key) (*Lock, bool, error) {
+	r.key = appendPrefix(r.key[:0], kindLock, k)
+	if !r.seekPrefix() {
+		return nil, false, wrapError("reading a lock", r.it.Error())
+	}
+	if _, s, _, err := splitLockKey(r.it.Key()); err != nil || s != Exclusive {
+		return nil, false, err
+	}
+	l, err := r.lock()
+	return l, err == nil, err
+}
+
+// lock decodes where the iterator stands.
+func (r *Reader) lock() (*Lock, error) {
+	var l Lock
+	var err error
+	if l.Key, l.Strength, l.ID, err = splitLockKey(r.it.Key()); err != nil {
+		return nil, err
+	}
+	v, err := r.it.ValueAndErr()
+	if err != nil {
+		return nil, wrapError("reading locks", err)
+	}
+	if err := decodeLock(v, &l); err != nil {
+		return nil, err
+	}
+	return &l, nil
 }

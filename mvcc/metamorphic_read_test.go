@@ -29,6 +29,7 @@ func (r *run) view1() {
 	for range 3 {
 		r.get(r.viewed)
 		r.scan(r.viewed)
+		r.locks(r.viewed)
 		r.validate(r.viewed)
 	}
 	if r.rng.IntN(3) == 0 {
@@ -184,6 +185,14 @@ func (r *run) digest(p kv.PartitionID) {
 				r.check(b.Put(kv.Key(k), v.Timestamp, v.ID, v.Value))
 			}
 		}
+	}
+	for _, at := range sortedKeys(m.locks) {
+		l := m.locks[at]
+		r.check(b.PutLock(&l))
+	}
+	for _, at := range sortedKeys(m.records) {
+		rec := m.records[at]
+		r.check(b.PutRecord(&rec))
 	}
 	r.check(b.Commit())
 	rd2, err := other.NewReader()

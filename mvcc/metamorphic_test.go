@@ -110,8 +110,10 @@ func (r *run) step() {
 		r.write(p)
 	case n < 50:
 		r.get(r.m)
-	case n < 62:
+	case n < 58:
 		r.scan(r.m)
+	case n < 63:
+		r.locks(r.m)
 	case n < 68:
 		r.validate(r.m)
 	case n < 72:
@@ -225,21 +227,14 @@ func (r *run) write(p kv.PartitionID) {
 // writeBeside writes locks, records and system records now and then.
 func (r *run) writeBeside(b *Batch, p kv.PartitionID) {
 	m := r.m.replicas[p]
-	switch r.rng.IntN(6) {
-	case 0:
-		l := Lock{Key: r.key(p), Strength: Strength(1 + r.rng.IntN(2)), ID: r.id(), Partition: 9, Term: 4, Anchor: r.key(p), Write: kv.WritePut, Value: []byte("v")}
-		at := string(appendLockKey(nil, l.Key, l.Strength, l.ID))
-		r.check(b.PutLock(&l))
-		m.locks[at] = l
-	case 1:
-		for _, at := range sortedKeys(m.locks) {
-			l := m.locks[at]
-			r.check(b.DeleteLock(l.Key, l.Strength, l.ID))
-			delete(m.locks, at)
-			break
+	switch r.rng.IntN(8) {
+	case 0, 1:
+		for range 1 + r.rng.IntN(3) {
+			r.lock(b, p)
 		}
 	case 2:
-		rec := Record{Anchor: r.key(p), ID: r.id(), State: RecordCommitted, Timestamp: r.clock, Participants: []Participant{{Partition: 3, Span: span(3)}}}
+		a := r.attempt(p)
+		rec := Record{Attempt: a, State: RecordCommitted, Timestamp: r.clock, Participants: []Participant{{Partition: 3, Span: span(3)}}}
 		r.check(b.PutRecord(&rec))
 		m.records[string(appendRecordKey(nil, rec.Anchor, rec.ID))] = rec
 	case 3:
@@ -250,6 +245,15 @@ func (r *run) writeBeside(b *Batch, p kv.PartitionID) {
 		k := fmt.Sprintf("core/%d", r.rng.IntN(5))
 		delete(r.m.system, k)
 		r.check(b.DeleteSystem(k))
+	case 5:
+		for _, at := range sortedKeys(m.records) {
+			r.check(b.DeleteRecord(m.records[at].Anchor, m.records[at].ID))
+			delete(m.records, at)
+			break
+		}
+	}
+	for range r.rng.IntN(3) {
+		r.take(b, p)
 	}
 }
 

@@ -51,6 +51,28 @@ func (r *modelReplica) write(k kv.Key, v Version) {
 	r.versions[string(k)] = slices.Insert(vs, 0, v)
 }
 
+// resolve writes a version wherever it belongs, unless it is there.
+func (r *modelReplica) resolve(k kv.Key, v Version) {
+	vs := r.versions[string(k)]
+	i := 0
+	for i < len(vs) && vs[i].Timestamp > v.Timestamp {
+		i++
+	}
+	if i == len(vs) || vs[i].Timestamp != v.Timestamp {
+		r.versions[string(k)] = slices.Insert(slices.Clone(vs), i, v)
+	}
+}
+
+// lockOn is the exclusive lock of a key.
+func (r *modelReplica) lockOn(k kv.Key) (Lock, bool) {
+	for _, l := range r.locks {
+		if l.Strength == Exclusive && bytes.Equal(l.Key, k) {
+			return l, true
+		}
+	}
+	return Lock{}, false
+}
+
 func (r *modelReplica) get(k kv.Key, ts kv.Timestamp) (Version, bool) {
 	for _, v := range r.versions[string(k)] {
 		if v.Timestamp <= ts {

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/kvd-db/kvd/kv"
@@ -18,9 +19,7 @@ const (
 // Record is the durable record of a transaction over several partitions, beside its anchor key,
 // until all participants have confirmed (rules H5, H8).
 type Record struct {
-	Anchor       kv.Key
-	ID           kv.TxID
-	Term         kv.Term // of the anchor's leader (rule A1)
+	kv.Attempt
 	State        RecordState
 	Timestamp    kv.Timestamp // c
 	Participants []Participant
@@ -51,8 +50,7 @@ func splitRecordKey(ek []byte) (anchor kv.Key, id kv.TxID, err error) {
 }
 
 func appendRecord(dst []byte, r *Record) []byte {
-	dst = append(dst, recordFormat, byte(r.State))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Term))
+	dst = appendAttempt(append(dst, recordFormat, byte(r.State)), &r.Attempt)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Timestamp))
 	dst = binary.AppendUvarint(dst, uint64(len(r.Participants)))
 	for _, p := range r.Participants {
@@ -72,7 +70,7 @@ func decodeRecord(b []byte, r *Record) error {
 	if r.State = RecordState(c.byte()); r.State != RecordCommitted && r.State != RecordStaging {
 		return kv.Errorf(kv.Corruption, "a transaction record has the unknown state %d: replace this replica", r.State)
 	}
-	r.Term = kv.Term(c.uint64())
+	c.attempt(&r.Attempt)
 	r.Timestamp = kv.Timestamp(c.uint64())
 	const participantBytesMin = 8 + 1 + 1
 	n := c.uvarint()
@@ -126,4 +124,17 @@ func (r *Reader) Records(s kv.Span, fn func(*Record) error) error {
 		}
 	}
 	return wrapError("reading records", r.it.Error())
+}
+
+// RecordOf is the record of a transaction; false if there is none.
+func (r *Reader) RecordOf(anchor kv.Key, id kv.TxID) (*Record, bool, error) {
+	v, ok, err := r.raw(appendRecordKey(nil, anchor, id))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	rec := Record{Attempt: kv.Attempt{ID: id, Anchor: bytes.Clone(anchor)}}
+	if err := decodeRecord(v, &rec); err != nil {
+		return nil, false, err
+	}
+	return &rec, true, nil
 }

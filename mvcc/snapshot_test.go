@@ -20,8 +20,7 @@ func snapshotStore(t testing.TB) (*Engine, SnapshotArgs) {
 		must(t, b.Put(kv.MakeKey(2, fmt.Append(nil, i)), kv.Timestamp(i+1), kv.TxID{byte(i)}, make([]byte, i)))
 	}
 	must(t, b.Put(kv.MakeKey(3, nil), 1, kv.TxID{}, []byte("of another partition")))
-	must(t, b.PutLock(&Lock{Key: kv.MakeKey(2, nil), Strength: Exclusive, ID: kv.TxID{1}}))
-	must(t, b.PutRecord(&Record{Anchor: kv.MakeKey(2, nil), ID: kv.TxID{1}, State: RecordCommitted}))
+	putSampleLocks(t, b)
 	must(t, b.PutSystem("core/1", []byte("one")))
 	must(t, b.PutSystem("other", nil))
 	must(t, b.Commit())
@@ -49,6 +48,7 @@ func TestCopyToAnotherStore(t *testing.T) {
 	to := openTest(t, Options{FS: fs, Deterministic: true})
 	put(t, to, string(kv.MakeKey(2, []byte("old"))), 1, nil)
 	put(t, to, string(kv.MakeKey(3, nil)), 7, []byte("stays"))
+	putOldLocks(t, to)
 	s.Replica = 6
 	must(t, to.IngestSnapshot(a, chunks, &s))
 	to2 := openTest(t, Options{FS: CrashClone(fs), Deterministic: true}) // durable at once
@@ -67,6 +67,7 @@ func TestCopyToAnotherStore(t *testing.T) {
 	if v, ok := get(t, to2, string(kv.MakeKey(3, nil)), MaxTimestamp); !ok || string(v.Value) != "stays" {
 		t.Error("another partition was touched")
 	}
+	sameLocks(t, e, to2)
 	names, err := fs.List(fs.PathJoin(testDir, stagingDirName))
 	if err != nil || len(names) != 0 {
 		t.Errorf("left in the staging directory: %v %v", names, err)

@@ -1,0 +1,83 @@
+package mvcc
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// BenchmarkLockOn asks for locks beside many versions; few keys are locked, or none.
+func BenchmarkLockOn(b *testing.B) {
+	for _, flushed := range []bool{false, true} {
+		for _, locks := range []int{0, 1000, 100_000} {
+			e := benchStore(b, benchKeys, 1, flushed)
+			batch := e.NewBatch()
+			for i := range locks {
+				must(b, batch.PutLock(exclusive(append(benchKey(i*benchKeys/max(locks, 1)), 'l'), 1)))
+			}
+			must(b, batch.Commit())
+			if flushed {
+				must(b, e.Flush())
+			}
+			r, err := e.NewReader()
+			must(b, err)
+			keys := make([]kv.Key, 4096)
+			for i := range keys {
+				keys[i] = benchKey(i * 7919 % benchKeys)
+			}
+			b.Run(fmt.Sprintf("flushed=%v/locks=%d/absent", flushed, locks), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := range b.N {
+					if _, ok, err := r.LockOn(keys[i%len(keys)]); ok || err != nil {
+						b.Fatal(ok, err)
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("flushed=%v/locks=%d/get and absent", flushed, locks), func(b *testing.B) {
+				for i := range b.N {
+					if _, ok, err := r.Get(keys[i%len(keys)], MaxTimestamp); !ok || err != nil {
+						b.Fatal(ok, err)
+					}
+					if _, ok, err := r.LockOn(keys[i%len(keys)]); ok || err != nil {
+						b.Fatal(ok, err)
+					}
+				}
+			})
+			r.Close()
+		}
+	}
+}
+
+// BenchmarkTakeLock takes locks of the store, of the batch, and none.
+func BenchmarkTakeLock(b *testing.B) {
+	for _, from := range []string{"store", "batch", "nowhere"} {
+		b.Run(from, func(b *testing.B) {
+			e := benchStore(b, benchKeys, 1, true)
+			l := exclusive(benchKey(77), 1)
+			batch := e.NewBatch()
+			if from == "store" {
+				must(b, batch.PutLock(l))
+			}
+			must(b, batch.Commit())
+			must(b, e.Flush())
+			batch = e.NewBatch()
+			b.ReportAllocs()
+			for range b.N {
+				if from == "batch" {
+					must(b, batch.PutLock(l))
+				} else {
+					batch.locks = pendingLocks{}
+				}
+				if _, ok, err := batch.TakeLock(l.Key, Exclusive, l.ID); err != nil || ok == (from == "nowhere") {
+					b.Fatal(ok, err)
+				}
+				if batch.Len() > 1<<20 {
+					batch.Discard()
+					batch = e.NewBatch()
+				}
+			}
+			batch.Discard()
+		})
+	}
+}

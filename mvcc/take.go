@@ -1,0 +1,132 @@
+package mvcc
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// pendingLocks is what an open batch has done to locks, so that TakeLock sees it: a Pebble batch
+// that can be read costs an index of all its writes.
+type pendingLocks struct {
+	at    map[string][]byte // engine key -> lock as stored, nil: removed
+	spans []kv.Span         // whose locks were removed before what is in at
+}
+
+func (p *pendingLocks) set(ek, stored []byte) {
+	if p.at == nil {
+		p.at = map[string][]byte{}
+	}
+	p.at[string(ek)] = stored
+}
+
+// dropSpan is a removal of all locks in a span.
+func (p *pendingLocks) dropSpan(s kv.Span) {
+	for ek := range p.at { // in any order: each is looked at alone
+		if k, _, _, err := splitLockKey([]byte(ek)); err == nil && s.Contains(k) {
+			delete(p.at, ek)
+		}
+	}
+	p.spans = append(p.spans, s)
+}
+
+// get reports known if the batch decides what is at the engine key ek of a lock on k.
+func (p *pendingLocks) get(ek []byte, k kv.Key) (stored []byte, known bool) {
+	if stored, known = p.at[string(ek)]; known {
+		return stored, true
+	}
+	for _, s := range p.spans {
+		if s.Contains(k) {
+			return nil, true
+		}
+	}
+	return nil, false
+}
+
+// PutLock writes a lock.
+func (b *Batch) PutLock(l *Lock) error {
+	if l.Strength != Exclusive && l.Strength != Shared || l.Write > kv.WriteDelete {
+		return kv.Errorf(kv.Internal, "a lock on the key %x has the strength %d and the kind of write %d: report this", l.Key, l.Strength, l.Write)
+	}
+	if invariant.Expensive && l.Strength == Exclusive {
+		if err := b.checkExclusive(l); err != nil {
+			return err
+		}
+	}
+	ek, stored := appendLockKey(nil, l.Key, l.Strength, l.ID), appendLock(nil, l)
+	b.locks.set(ek, stored)
+	return b.set(ek, stored)
+}
+
+// DeleteLock removes a lock.
+func (b *Batch) DeleteLock(k kv.Key, s Strength, id kv.TxID) error {
+	return b.deleteLock(appendLockKey(nil, k, s, id))
+}
+
+func (b *Batch) deleteLock(ek []byte) error {
+	b.locks.set(ek, nil)
+	return wrapError("deleting a lock", b.b.Delete(ek, nil))
+}
+
+// TakeLock removes the lock of exactly this holder (rule F5) and returns it as it was: what this batch has put or
+// removed counts, then the newest committed state of the store. False: there is none, and nothing
+// was done. Only one batch at a time may write the locks of a partition.
+func (b *Batch) TakeLock(k kv.Key, s Strength, id kv.TxID) (*Lock, bool, error) {
+	ek := appendLockKey(nil, k, s, id)
+	l := &Lock{Key: append(kv.Key{}, k...), Strength: s, Attempt: kv.Attempt{ID: id}}
+	found, err := b.lockAt(ek, l)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	return l, true, b.deleteLock(ek)
+}
+
+// lockAt fills l with what is at its engine key ek.
+func (b *Batch) lockAt(ek []byte, l *Lock) (found bool, err error) {
+	if stored, known := b.locks.get(ek, l.Key); known {
+		if stored == nil {
+			return false, nil
+		}
+		return true, decodeLock(stored, l)
+	}
+	stored, closer, err := b.e.db.Get(ek)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, wrapError("reading a lock", err)
+	}
+	err = decodeLock(stored, l)
+	_ = closer.Close() // returns memory only
+	return true, err
+}
+
+// checkExclusive is what LockOn relies on: a key has one exclusive lock at most.
+func (b *Batch) checkExclusive(l *Lock) error {
+	r, err := b.e.NewReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	holder := l.ID
+	other, ok, err := r.LockOn(l.Key)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if _, known := b.locks.get(appendLockKey(nil, l.Key, Exclusive, other.ID), l.Key); !known {
+			holder = other.ID
+		}
+	}
+	for ek, stored := range b.locks.at { // in any order: one stands there at most
+		if k, s, id, err := splitLockKey([]byte(ek)); err == nil && stored != nil && s == Exclusive && bytes.Equal(k, l.Key) {
+			holder = id
+		}
+	}
+	invariant.Check(holder == l.ID, "the key %x is locked by %v already when %v locks it", l.Key, holder, l.ID)
+	return nil
+}
