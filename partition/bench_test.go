@@ -19,10 +19,11 @@ type benchSink struct {
 	reads   int
 }
 
-func (s *benchSink) Draw(_ *Partition, token uint64)                  { s.tokens = append(s.tokens, token) }
+func (s *benchSink) Draw(_ *Partition, token uint64) { s.tokens = append(s.tokens, token) }
+
 func (s *benchSink) Call(*Partition, uint64, kv.PartitionID, *kv.Request) {
 }
-func (s *benchSink) Read(*ReadTask) { s.reads++ }
+func (s *benchSink) Read(*ReadTask)                                   { s.reads++ }
 func (s *benchSink) Reply(_ RequestID, _ *kv.Response, err *kv.Error) { s.replies++ }
 func (s *benchSink) Propose(*Partition)                               {}
 func (s *benchSink) Now() kv.Instant                                  { return 0 }

@@ -29,8 +29,10 @@ func testCommands() []Command {
 			{Attempt: testAttempt(), Key: kv.Key("m"), Strength: mvcc.Shared},
 			{Attempt: testAttempt(), Key: kv.Key("n"), Strength: mvcc.Shared, End: kv.Key("o")},
 		}},
-		{kind: commandRecord, Attempt: testAttempt(), Timestamp: 11, Versions: []Version{{Key: kv.Key("a"), Value: []byte("v")}},
-			Participants: []mvcc.Participant{{Partition: 9, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}}},
+		{
+			kind: commandRecord, Attempt: testAttempt(), Timestamp: 11, Versions: []Version{{Key: kv.Key("a"), Value: []byte("v")}},
+			Participants: []mvcc.Participant{{Partition: 9, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}},
+		},
 		{kind: commandResolve, Attempt: kv.Attempt{ID: testID(2)}, Timestamp: 12, Locks: []mvcc.Lock{
 			{Key: kv.Key("k"), Strength: mvcc.Exclusive}, {Key: kv.Key("n"), Strength: mvcc.Shared},
 		}},

@@ -154,7 +154,10 @@ func (d *decoder) locks(c *Command) {
 	for range d.count(3) {
 		k := mvcc.Lock{Attempt: c.Attempt, Strength: d.strength()}
 		if k.Strength == mvcc.Shared {
-			k.Key, k.End = d.bytes(), d.bytes()
+			k.Key = d.bytes()
+			if end := d.bytes(); len(end) > 0 {
+				k.End = end
+			}
 		} else {
 			v := d.version()
 			k.Key, k.Value, k.Write = v.Key, v.Value, kv.WritePut

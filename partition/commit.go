@@ -40,13 +40,18 @@ type results struct {
 	unwritten bool
 }
 
+func newCommit(q *kv.Commit) *commit {
+	c := &commit{req: q}
+	c.intent = intent{owner: c, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
+	return c
+}
+
 // start runs a commit whose id was never seen. Nothing is marked if it is refused.
 func (l *leader) start(id RequestID, q *kv.Commit) {
-	c := &commit{req: q}
+	c := newCommit(q)
 	if len(q.Parts) > 0 {
-		c.others = l.participantsOf(q)
+		c.others, c.locks = l.participantsOf(q), true
 	}
-	c.intent = intent{owner: c, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
 	if err := c.declare(); err != nil {
 		l.sink.Reply(id, nil, err)
 		return

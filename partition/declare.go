@@ -19,6 +19,7 @@ type intent struct {
 	guard    txn.Guard
 	declared declared
 	task     *ReadTask // what the engine is asked; nil: nothing
+	locks    bool      // the latches become locks
 	latch    [1]txn.Latch
 }
 
@@ -68,7 +69,7 @@ func (x *intent) declare() *kv.Error {
 	}
 	if len(x.writes) == 1 && len(x.reads) == 0 && len(x.spans) == 0 {
 		mode := txn.Exclusive
-		if x.declared.blind {
+		if x.declared.blind && !x.locks {
 			mode = txn.Blind
 		}
 		x.latch[0] = txn.Latch{Span: kv.Span{Start: x.writes[0].Key}, Mode: mode}
@@ -161,7 +162,7 @@ func (x *intent) latchOf(write int) *txn.Latch {
 
 // written is what a write comes to.
 func (x *intent) written(i int) (v []byte, tombstone bool) {
-	w := &c.rex.writes[i]
+	w := &x.writes[i]
 	if w.Kind == kv.WriteAdd {
 		return x.declared.values[i].bytes, false
 	}
@@ -170,7 +171,7 @@ func (x *intent) written(i int) (v []byte, tombstone bool) {
 
 // fillLatches tells the latches what their keys will hold.
 func (x *intent) fillLatches() {
-	for i := range c.rex.writes {
+	for i := range x.writes {
 		v, tombstone := x.written(i)
 		x.latchOf(i).Write = txn.Pending{Value: v, Tombstone: tombstone}
 	}

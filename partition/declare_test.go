@@ -48,11 +48,12 @@ func TestMergeSpans(t *testing.T) {
 }
 
 func TestDeclareNamesEachKeyOnce(t *testing.T) {
-	c := &commit{req: &kv.Commit{
+	c := newCommit(&kv.Commit{
 		Writes: []kv.Write{{Kind: kv.WritePut, Key: kv.Key("m")}, {Kind: kv.WriteDelete, Key: kv.Key("c")}},
 		Reads:  []kv.ReadMark{{Key: kv.Key("z")}, {Key: kv.Key("m")}, {Key: kv.Key("a")}, {Key: kv.Key("z")}},
 		Spans:  []kv.Span{{Start: kv.Key("b"), End: kv.Key("d")}},
-	}}
+	})
+
 	if err := c.declare(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestDeclareBlind(t *testing.T) {
 		"add":    {kv.Write{Kind: kv.WriteAdd}, txn.Exclusive},
 		"cas":    {kv.Write{Kind: kv.WritePut, Expect: kv.Expect{Kind: kv.ExpectAbsent}}, txn.Exclusive},
 	} {
-		c := &commit{req: &kv.Commit{Writes: []kv.Write{x.w}}}
+		c := newCommit(&kv.Commit{Writes: []kv.Write{x.w}})
 		if err := c.declare(); err != nil {
 			t.Fatal(err)
 		}

@@ -39,16 +39,16 @@
 // A transaction over several partitions (transactions.md, E to H) is two things, on top of the same
 // intents, latches and log:
 //
-//	anchor's leader                                        each other participant's leader
-//	commit with participants ── Prepare ──────────────────► prepared: latches, validates,
-//	  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
-//	  all acknowledged ◄──────────────────── acknowledged ──   (applied)
-//	  draw c, {record} in the log = commit point
-//	resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
-//	  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
+//		anchor's leader                                        each other participant's leader
+//		commit with participants ── Prepare ──────────────────► prepared: latches, validates,
+//		  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
+//		  all acknowledged ◄──────────────────── acknowledged ──   (applied)
+//		  draw c, {record} in the log = commit point
+//		resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
+//		  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
 //
-//   - A lock in the way makes a writer give up its latches and wait, and its anchor is asked (push).
-//     A reader asks the anchor and never waits for an undecided transaction (met).
-//   - What is durable is restored at leadership, before anything is admitted (restore).
-//   - Nobody removes a lock but by a command of this log, and only for what the anchor said.
+//	  - A lock in the way makes a writer give up its latches and wait, and its anchor is asked (push).
+//	    A reader asks the anchor and never waits for an undecided transaction (met).
+//	  - What is durable is restored at leadership, before anything is admitted (restore).
+//	  - Nobody removes a lock but by a command of this log, and only for what the anchor said.
 package partition

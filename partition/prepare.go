@@ -52,7 +52,7 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 		return
 	}
 	p := &prepared{Attempt: q.Attempt}
-	p.intent = intent{owner: p, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
+	p.intent = intent{owner: p, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes, locks: true}
 	if err := p.declare(); err != nil {
 		l.sink.Reply(id, nil, err)
 		return

@@ -26,7 +26,7 @@ type ReadTask struct {
 	Restore    *Restore
 	Known      *ReadResult // nothing is to be read, but the answer needs the lease
 
-	At    kv.Timestamp // Read and Scan: r; txn.Strong: whatever is newest
+	At kv.Timestamp // Read and Scan: r; txn.Strong: whatever is newest
 	// Candidates are locks that may be versions to this read, by key.
 	Candidates []Candidate
 

@@ -28,7 +28,7 @@ type world struct {
 	draws    []uint64 // tokens asked for and not answered
 	reads    []*ReadTask
 	calls    []worldCall // to other partitions, not answered
-	inflight [][]byte // entries proposed in this term
+	inflight [][]byte    // entries proposed in this term
 	log      []logEntry
 	applied  int // entries of log
 	term     kv.Term
