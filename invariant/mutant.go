@@ -60,6 +60,11 @@ const (
 	DrawSeqRestarts Mutant = "DrawSeqRestarts"
 )
 
+// The mutants of transactions over several partitions (rules D, H).
+const (
+	StrongNoAwaitCoord Mutant = "StrongNoAwaitCoord"
+)
+
 // The mutants of storage.
 const (
 	NoSyncBeforeAnswer  Mutant = "NoSyncBeforeAnswer"
