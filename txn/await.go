@@ -72,14 +72,25 @@ func (t *Table) awaitKey(a *Await, k *keyState, last *Latch) *Latch {
 	if a.At == Strong && invariant.Mutated(invariant.StrongNoAwait) || a.At != Strong && invariant.Mutated(invariant.ReadNoAwait) {
 		return nil
 	}
-	if k.asked != nil && !(a.At != Strong && invariant.Mutated(invariant.UndecidedNoWait)) {
-		attach(a, k.asked) // and with it those before: if it is given up, the read goes to them
+	l := k.undecided()
+	if l != nil && !(a.At != Strong && invariant.Mutated(invariant.UndecidedNoWait)) && !ignoresLock(a, l) {
+		attach(a, l) // and with it those before: if it is given up, the read goes to them
 		return last
 	}
-	if l := k.pendingAt(a.At); l != nil && (last == nil || last.guard.order < l.guard.order) {
+	l = k.pendingAt(a.At)
+	if l != nil && ignoresLock(a, l) {
+		l = l.place.prev
+	}
+	if l != nil && (last == nil || last.guard.order < l.guard.order) {
 		return l
 	}
 	return last
+}
+
+// ignoresLock is false but for a planted bug: a strong read does not await what is written
+// under locks.
+func ignoresLock(a *Await, l *Latch) bool {
+	return a.At == Strong && invariant.Mutated(invariant.StrongNoAwaitCoord) && l.guard.locks != nil
 }
 
 func (t *Table) awaitLast(a *Await, last *Latch) bool {

@@ -54,7 +54,8 @@ type dependent struct {
 	order uint64
 }
 
-// place is where a key latch stands: in the queue or in the pending list of a key.
+// place is where a key latch stands: in the queue, the shared locks or the pending list of a key.
+// An exclusive lock that is not proposed is in no list.
 type place struct {
 	key        *keyState
 	prev, next *Latch
@@ -96,6 +97,8 @@ type keyState struct {
 	writers int       // those in queue that are not Shared
 	pending latchList // ascending timestamps
 	asked   *Latch    // the last in queue whose draw was asked for; those before it were asked too
+	lock    *Latch    // the exclusive lock; apart from the queue, and in pending once it is proposed
+	shared  latchList // the shared locks, oldest first; there are none beside an exclusive one
 }
 
 // count adds n of l's kind to the queue.
@@ -106,7 +109,18 @@ func (k *keyState) count(l *Latch, n int) {
 	}
 }
 
-func (k *keyState) empty() bool { return k.queue.head == nil && k.pending.head == nil }
+func (k *keyState) empty() bool {
+	return k.queue.head == nil && k.pending.head == nil && k.lock == nil && k.shared.head == nil
+}
+
+// undecided is the write whose draw was asked for and not answered; with it those before it
+// in the queue are undecided too. Nobody is asked in the queue while the key is locked.
+func (k *keyState) undecided() *Latch {
+	if k.lock != nil && k.lock.guard.state == asked {
+		return k.lock
+	}
+	return k.asked
+}
 
 // pendingAt is the newest pending version that a read at r sees; nil if there is none.
 func (k *keyState) pendingAt(r kv.Timestamp) *Latch {
@@ -124,8 +138,10 @@ const (
 	idle    state = iota // not declared, or finished
 	waiting              // in the queues, not all latches held
 	held                 // all latches held
-	asked                // held, and the draw of its timestamp was asked for
+	asked                // held or locked, and the draw of its timestamp was asked for
 	pending              // proposed
+	locked               // locks in place of the latches
+	parked               // holds nothing and waits for the locks of another guard
 )
 
 // Guard is what one request latches: all of it at once or nothing (rule C2). It belongs to
@@ -135,13 +151,20 @@ type Guard struct {
 	Owner   any
 	Latches []Latch // each key at most once, in key order
 
-	state state
-	waits int    // latches not held
-	order uint64 // of the declaration, then of the proposal, among all guards of the table
+	state   state
+	waits   int    // latches not held
+	order   uint64 // of the declaration, then of the proposal, among all guards of the table
+	arrival uint64 // order of the first declaration; waiting for locks does not change it
+	locks   *locks // nil: it has none
+	holder  *Guard // whose locks it waits for, parked
 }
 
-// Held reports whether all latches are held and nothing is proposed.
-func (g *Guard) Held() bool { return g.state == held || g.state == asked }
+// Held reports whether all latches are held and nothing is proposed. Locks are not latches.
+func (g *Guard) Held() bool { return g.locks == nil && (g.state == held || g.state == asked) }
 
-// Asked reports whether the draw was asked for and the guard is not yet proposed.
+// Locked reports whether the guard has locks: from Lock or Restore until Unlock or Applied.
+func (g *Guard) Locked() bool { return g.locks != nil }
+
+// Asked reports whether the draw was asked for and the guard is not yet proposed, under latches
+// or locks.
 func (g *Guard) Asked() bool { return g.state == asked }

@@ -6,30 +6,41 @@ import (
 )
 
 // Asked notes that the draw of the guard's timestamp is about to be asked for: from here on
-// reads await its writes (rule B3). Guards of one key are asked in the order of their grants.
+// reads await its writes (rules B3, D3). Guards of one key are asked in the order of their grants.
 func (t *Table) Asked(g *Guard) {
-	invariant.Check(g.state == held, "a timestamp is asked for under all latches (rule B2)")
+	invariant.Check(g.state == held || g.state == locked, "a timestamp is asked for under all latches or locks (rule B2)")
 	g.state = asked
+	if g.locks != nil {
+		return
+	}
+	if invariant.Expensive {
+		invariant.Check(t.Blocker(g) == nil, "a timestamp is asked for past no foreign lock (rule C2)")
+	}
 	for i := range g.Latches {
 		l := &g.Latches[i]
 		if l.Wide || l.Mode == Shared {
 			continue
 		}
-		l.place.key.asked = l
+		k := l.place.key
+		if k.lock != nil {
+			violated("a timestamp is asked for past no foreign lock (rule C2): %x", k.key)
+		}
+		k.asked = l
 		if invariant.Mutated(invariant.PipeEarly) {
-			t.advance(l.place.key)
+			t.advance(k)
 		}
 	}
 }
 
 // Propose notes that the guard's writes were queued for the log at timestamp c. They become
 // pending versions and hold up no other writer any more (rule C5b); what was latched for
-// reading is free, since whoever writes it next draws later than c.
+// reading is free, since whoever writes it next draws later than c. Locks stay until the guard is
+// applied (rule H5).
 func (t *Table) Propose(g *Guard, c kv.Timestamp) {
-	invariant.Check(g.state == asked, "what is proposed has drawn its timestamp under latches (rule B2)")
+	invariant.Check(g.state == asked, "what is proposed has drawn its timestamp under latches or locks (rule B2)")
 	g.state = pending
 	for i := range g.Latches {
-		if l := &g.Latches[i]; l.Wide || l.Mode == Shared {
+		if l := &g.Latches[i]; g.locks == nil && (l.Wide || l.Mode == Shared) {
 			t.leave(l)
 		}
 	}
@@ -51,7 +62,9 @@ func (t *Table) makePending(l *Latch, c kv.Timestamp) {
 	if l.place.prev != nil {
 		violated("the writes of a key are proposed in the order of their grants: %x", k.key)
 	}
-	t.unqueue(l)
+	if l != k.lock {
+		t.unqueue(l)
+	}
 	l.Write.Timestamp = c
 	if invariant.Mutated(invariant.LatchToPropose) {
 		t.finish(l)
@@ -64,8 +77,8 @@ func (t *Table) makePending(l *Latch, c kv.Timestamp) {
 	t.tidy(k)
 }
 
-// Applied notes that a proposed guard's writes are in the engine. Guards are applied in the
-// order of their proposals. It does nothing to a guard that is not proposed.
+// Applied notes that a proposed guard's writes are in the engine; its locks end as by Unlock.
+// Guards are applied in the order of their proposals. It does nothing to a guard that is not proposed.
 func (t *Table) Applied(g *Guard) {
 	if g.state != pending {
 		return
@@ -83,6 +96,9 @@ func (t *Table) Applied(g *Guard) {
 		k.pending.remove(l)
 		t.finish(l)
 		t.tidy(k)
+	}
+	if g.locks != nil {
+		t.endLocks(g)
 	}
 }
 

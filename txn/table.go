@@ -15,22 +15,24 @@ const treeDegree = 16
 // keyStatesKeptMax bounds the finished keyStates that are kept for reuse.
 const keyStatesKeptMax = 1024
 
-// Table is the latches, the pending versions and the awaits of one partition in one term.
+// Table is the latches, the locks, the pending versions and the awaits of one partition in one term.
 // Calls put what they set free into two queues; the owner empties them with NextGranted and
 // NextReady after each call.
 type Table struct {
 	waitersMax int // per key
 
-	keys  *btree.BTreeG[*keyState]
-	spans *btree.BTreeG[*Latch] // wide latches by start, held and waiting
-	probe keyState              // for searches
-	free  []*keyState
+	keys        *btree.BTreeG[*keyState]
+	spans       *btree.BTreeG[*Latch] // wide latches by start, held and waiting
+	lockedSpans *btree.BTreeG[*Latch] // wide locks by start
+	probe       keyState              // for searches
+	free        []*keyState
 
 	granted FIFO[granted]
 	ready   FIFO[*Await]
 
 	waiting  int    // guards
-	sequence uint64 // of declarations and proposals
+	locks    int    // guards with locks
+	sequence uint64 // of declarations, lockings and proposals
 }
 
 // granted is a guard that got all its latches in one of its declarations.
@@ -43,9 +45,10 @@ type granted struct {
 // waiting at a time.
 func NewTable(waitersPerKeyMax int) *Table {
 	return &Table{
-		waitersMax: waitersPerKeyMax,
-		keys:       btree.NewG(treeDegree, func(a, b *keyState) bool { return bytes.Compare(a.key, b.key) < 0 }),
-		spans:      btree.NewG(treeDegree, lessWide),
+		waitersMax:  waitersPerKeyMax,
+		keys:        btree.NewG(treeDegree, func(a, b *keyState) bool { return bytes.Compare(a.key, b.key) < 0 }),
+		spans:       btree.NewG(treeDegree, lessWide),
+		lockedSpans: btree.NewG(treeDegree, lessLocked),
 	}
 }
 
@@ -56,10 +59,10 @@ func lessWide(a, b *Latch) bool {
 	return a.guard != b.guard && a.guard.order < b.guard.order
 }
 
-// Waiting is the number of guards that wait for latches.
+// Waiting is the number of guards that wait for latches; those that wait for locks do not count.
 func (t *Table) Waiting() int { return t.waiting }
 
-// Len is the number of keys with latches or pending versions.
+// Len is the number of keys with latches, locks or pending versions.
 func (t *Table) Len() int { return t.keys.Len() }
 
 // NextGranted is the next guard that has all its latches, in order of the grants; nil if
@@ -77,6 +80,13 @@ func (t *Table) NextGranted() *Guard {
 // which may be at once. It returns false, and has done nothing, if the queue of a key is full.
 func (t *Table) Acquire(g *Guard) bool {
 	invariant.Check(g.state == idle, "a guard is declared once at a time")
+	g.arrival = t.sequence + 1
+	return t.declare(g, t.waitersMax)
+}
+
+// declare puts the latches into the queues; it takes them back if one of the queues has
+// waitersMax latches already.
+func (t *Table) declare(g *Guard, waitersMax int) bool {
 	t.sequence++
 	g.state, g.waits, g.order = waiting, len(g.Latches), t.sequence
 	t.waiting++
@@ -85,8 +95,7 @@ func (t *Table) Acquire(g *Guard) bool {
 		l.guard = g
 		if l.Wide {
 			t.insertWide(l)
-		} else if !t.insertKey(l, i) {
-			g.Latches[i].place.key = nil
+		} else if !t.insertKey(l, waitersMax) {
 			t.dropFirst(g, i)
 			return false
 		}
@@ -108,9 +117,10 @@ func (t *Table) dropFirst(g *Guard, n int) {
 	}
 }
 
-func (t *Table) insertKey(l *Latch, i int) bool {
+func (t *Table) insertKey(l *Latch, waitersMax int) bool {
 	k := t.state(l.Span.Start)
-	if k.length >= t.waitersMax {
+	if k.length >= waitersMax {
+		l.place.key = nil
 		t.tidy(k)
 		return false
 	}
@@ -195,14 +205,19 @@ func (t *Table) grant(g *Guard) {
 	t.granted.Push(granted{g, g.order})
 }
 
-// Drop gives up a guard that is not proposed; those behind it go on. Reads that awaited it
-// look at what was under way before it. A guard that is idle stays so.
+// Drop gives up a guard that is not proposed and has no locks; those behind it go on. Reads that
+// awaited it look at what was under way before it. One that waits for locks waits no more. A guard
+// that is idle stays so.
 func (t *Table) Drop(g *Guard) {
 	invariant.Check(g.state != pending, "what is proposed is decided by the log alone")
-	if g.state == idle {
-		return
+	invariant.Check(g.locks == nil, "locks go by Unlock, once the fate of their transaction is known (rule F4)")
+	switch g.state {
+	case idle:
+	case parked:
+		t.unpark(g)
+	default:
+		t.dropFirst(g, len(g.Latches))
 	}
-	t.dropFirst(g, len(g.Latches))
 }
 
 // leave takes a latch out of its queue and lets those behind it go on.
