@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 	"time"
 
@@ -125,6 +126,56 @@ func TestPlainCommit(t *testing.T) {
 		if e == nil || e.Kind != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestPlainTransaction: a partition's leader gets the parts of a plain transaction as they were said, in full keys.
+func TestPlainTransaction(t *testing.T) {
+	w := newWorld(t, 3)
+	c := w.plain(t, 0)
+	ctx := t.Context()
+	ranges := keyspaces(t, w.open(t))[1]
+	put := func(k string) *kvpb.Write { return &kvpb.Write{Key: []byte(k), Op: &kvpb.Write_Put{Put: []byte("v")}} }
+	var seen *kv.Request
+	w.do(func() {
+		w.fault = func(_ *node, q *kv.Request) fault {
+			seen = q
+			return none
+		}
+	})
+	age := []byte("0123456789abcdef")
+	q := &kvpb.CommitRequest{Keyspace: ranges, ReadTimestamp: 1, Writes: []*kvpb.Write{put("b1")}, Age: age, Parts: []*kvpb.CommitPart{{
+		Partition: 7, Generation: 2, Keyspace: "default", Reads: [][]byte{[]byte("r")}, Writes: []*kvpb.Write{put("c1")},
+		Ranges: []*kvpb.KeyRange{{Start: []byte("d"), End: []byte("e")}},
+	}}}
+	must[*kvpb.CommitResponse](t)(c.Commit(ctx, q))
+	var got *kv.Commit
+	w.do(func() { got = seen.Commit })
+	full := func(k string) kv.Key { return kv.MakeKey(1, []byte(k)) }
+	want := kv.Part{
+		Partition: 7, Generation: 2, Reads: []kv.ReadMark{{Key: full("r")}}, Spans: []kv.Span{{Start: full("d"), End: full("e")}},
+		Writes: []kv.Write{{Kind: kv.WritePut, Key: full("c1"), Value: []byte("v")}},
+	}
+	if len(got.Parts) != 1 || !reflect.DeepEqual(got.Parts[0], want) || string(got.Age[:]) != string(age) {
+		t.Errorf("%+v, age %x", got.Parts, got.Age)
+	}
+	must[*kvpb.GetResponse](t)(c.Get(ctx, &kvpb.GetRequest{Keyspace: ranges, Key: []byte("b1"), Stamped: true}))
+	w.do(func() {
+		if !seen.Read.Stamped {
+			t.Error("the read is not stamped")
+		}
+	})
+	one := must[*kvpb.GetResponse](t)(c.Get(ctx, &kvpb.GetRequest{Keyspace: ranges, Key: []byte("b1"), Timestamp: uint64(kv.MakeTimestamp(1<<44, 0))}))
+	if one.GetTimestamp() != uint64(kv.MakeTimestamp(1<<44, 0)) {
+		t.Errorf("read at %d", one.GetTimestamp())
+	}
+	q.Age = age[:3]
+	if _, err := c.Commit(ctx, q); wire.FromStatus(err).Kind != kv.Invalid {
+		t.Errorf("a short age: %v", err)
+	}
+	q.Age, q.Writes = nil, nil
+	if _, err := c.Commit(ctx, q); wire.FromStatus(err).Kind != kv.Invalid {
+		t.Errorf("parts only: %v", err)
 	}
 }
 

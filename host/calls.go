@@ -171,10 +171,16 @@ func requestBytes(r *kv.Request) int64 {
 	if r.Commit == nil {
 		return 0
 	}
-	n := int64(0)
-	for i := range r.Commit.Writes {
-		w := &r.Commit.Writes[i]
-		n += int64(len(w.Key) + len(w.Value))
+	n := writesBytes(r.Commit.Writes)
+	for i := range r.Commit.Parts {
+		n += writesBytes(r.Commit.Parts[i].Writes)
+	}
+	return n
+}
+
+func writesBytes(writes []kv.Write) (n int64) {
+	for i := range writes {
+		n += int64(len(writes[i].Key) + len(writes[i].Value))
 	}
 	return n
 }

@@ -62,21 +62,24 @@ func (d *kvDoor) one(ctx context.Context, keyspace string, name *kvpb.CommitName
 		return nil, wire.Status(err)
 	}
 	w.Key = ks.FullKey(key)
-	return d.commit(ctx, ks, w.Key, name, &kv.Commit{Writes: []kv.Write{w}})
+	return d.commit(ctx, []kv.Keyspace{ks}, w.Key, name, &kv.Commit{Writes: []kv.Write{w}})
 }
 
-// Commit is the transaction whose keys all lie in one partition.
+// Commit is a transaction.
 func (d *kvDoor) Commit(ctx context.Context, m *kvpb.CommitRequest) (*kvpb.CommitResponse, error) {
-	ks, err := d.keyspace(ctx, m.GetKeyspace(), m.GetReads()...)
-	if err != nil {
-		return nil, wire.Status(err)
-	}
 	c := &kv.Commit{Start: kv.Timestamp(m.GetReadTimestamp())}
-	for _, k := range m.GetReads() {
-		c.Reads = append(c.Reads, kv.ReadMark{Key: ks.FullKey(k)})
+	ks, err := d.body(ctx, m, &c.Reads, &c.Spans, &c.Writes)
+	if err == nil {
+		err = ageOf(m.GetAge(), &c.Age)
 	}
-	if c.Spans, err = spansOf(ks, m.GetRanges()); err == nil {
-		c.Writes, err = d.writes(ks, m.GetWrites())
+	spaces := []kv.Keyspace{ks}
+	for _, pm := range m.GetParts() {
+		if err != nil {
+			break
+		}
+		p := kv.Part{Partition: kv.PartitionID(pm.GetPartition()), Generation: kv.Generation(pm.GetGeneration())}
+		ks, err = d.body(ctx, pm, &p.Reads, &p.Spans, &p.Writes)
+		c.Parts, spaces = append(c.Parts, p), append(spaces, ks)
 	}
 	if err != nil {
 		return nil, wire.Status(err)
@@ -85,6 +88,8 @@ func (d *kvDoor) Commit(ctx context.Context, m *kvpb.CommitRequest) (*kvpb.Commi
 	switch {
 	case len(c.Writes) > 0:
 		anchor = c.Writes[0].Key
+	case len(c.Parts) > 0:
+		return nil, wire.Status(kv.Errorf(kv.Invalid, "a commit with parts must write something outside of them: the first key written names its home"))
 	case len(c.Reads) > 0:
 		anchor = c.Reads[0].Key
 	case len(c.Spans) > 0:
@@ -92,7 +97,38 @@ func (d *kvDoor) Commit(ctx context.Context, m *kvpb.CommitRequest) (*kvpb.Commi
 	default:
 		return nil, wire.Status(kv.Errorf(kv.Invalid, "a commit must read or write something"))
 	}
-	return d.commit(ctx, ks, anchor, m.GetName(), c)
+	return d.commit(ctx, spaces, anchor, m.GetName(), c)
+}
+
+// bodyMessage is what a commit reads and writes in one partition.
+type bodyMessage interface {
+	GetKeyspace() string
+	GetReads() [][]byte
+	GetRanges() []*kvpb.KeyRange
+	GetWrites() []*kvpb.Write
+}
+
+func (d *kvDoor) body(ctx context.Context, m bodyMessage, reads *[]kv.ReadMark, spans *[]kv.Span, writes *[]kv.Write) (kv.Keyspace, *kv.Error) {
+	ks, err := d.keyspace(ctx, m.GetKeyspace(), m.GetReads()...)
+	if err != nil {
+		return ks, err
+	}
+	for _, k := range m.GetReads() {
+		*reads = append(*reads, kv.ReadMark{Key: ks.FullKey(k)})
+	}
+	if *spans, err = spansOf(ks, m.GetRanges()); err == nil {
+		*writes, err = d.writes(ks, m.GetWrites())
+	}
+	return ks, err
+}
+
+// ageOf reads an age; none is the youngest.
+func ageOf(b []byte, age *kv.Age) *kv.Error {
+	if len(b) != 0 && len(b) != len(age) {
+		return kv.Errorf(kv.Invalid, "the age of a commit has %d bytes, not %d", len(age), len(b))
+	}
+	copy(age[:], b)
+	return nil
 }
 
 func spansOf(ks kv.Keyspace, ranges []*kvpb.KeyRange) ([]kv.Span, *kv.Error) {
@@ -148,8 +184,9 @@ func (d *kvDoor) write(ks kv.Keyspace, m *kvpb.Write) (w kv.Write, err *kv.Error
 	return w, nil
 }
 
-// commit brings a commit to its end, under the caller's name or one of its own.
-func (d *kvDoor) commit(ctx context.Context, ks kv.Keyspace, anchor kv.Key, name *kvpb.CommitName, q *kv.Commit) (*kvpb.CommitResponse, error) {
+// commit brings a commit to its end, under the caller's name or one of its own. Its keys are of the
+// keyspaces given.
+func (d *kvDoor) commit(ctx context.Context, spaces []kv.Keyspace, anchor kv.Key, name *kvpb.CommitName, q *kv.Commit) (*kvpb.CommitResponse, error) {
 	c := d.server.router.NewCall()
 	defer c.Release()
 	c.Op = session.Op{Key: anchor, Request: kv.Request{Commit: q}}
@@ -167,9 +204,18 @@ func (d *kvDoor) commit(ctx context.Context, ks kv.Keyspace, anchor kv.Key, name
 		if m := nameMessage(c); m != nil && err.Kind == kv.Ambiguous {
 			details = append(details, protoadapt.MessageV1Of(m))
 		}
-		return nil, wire.Status(ks.UserError(err), details...)
+		return nil, wire.Status(userError(spaces, err), details...)
 	}
 	return &kvpb.CommitResponse{Timestamp: uint64(a.Timestamp), Name: nameMessage(c), Sums: a.Sums}, nil
+}
+
+func userError(spaces []kv.Keyspace, err *kv.Error) *kv.Error {
+	for _, ks := range spaces {
+		if u := ks.UserError(err); u != err {
+			return u
+		}
+	}
+	return err
 }
 
 func nameMessage(c *router.Call) *kvpb.CommitName {

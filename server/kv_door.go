@@ -50,15 +50,18 @@ func (d *kvDoor) Get(ctx context.Context, m *kvpb.GetRequest) (*kvpb.GetResponse
 	c := d.server.router.NewCall()
 	defer c.Release()
 	key := ks.FullKey(m.GetKey())
-	c.Op = session.Op{Key: key, Request: kv.Request{Read: &kv.Read{Keys: []kv.Key{key}, Timestamp: kv.Timestamp(m.GetTimestamp())}}}
+	c.Op = session.Op{Key: key, Request: kv.Request{Read: &kv.Read{
+		Keys: []kv.Key{key}, Timestamp: kv.Timestamp(m.GetTimestamp()), Stamped: m.GetStamped(),
+	}}}
 	a, err := c.Do(ctx)
 	if err != nil {
 		return nil, wire.Status(err)
 	}
-	if len(a.Rows) == 0 {
-		return &kvpb.GetResponse{}, nil
+	answer := &kvpb.GetResponse{Timestamp: uint64(a.Timestamp)}
+	if len(a.Rows) > 0 {
+		answer.Found, answer.Pair = true, pairMessage(ks, &a.Rows[0])
 	}
-	return &kvpb.GetResponse{Found: true, Pair: pairMessage(ks, &a.Rows[0])}, nil
+	return answer, nil
 }
 
 // keyspace finds a keyspace, and checks that keys of it may be what they are.

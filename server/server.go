@@ -140,17 +140,52 @@ func checkKey(k kv.Key) *kv.Error {
 }
 
 func checkCommit(c *kv.Commit) *kv.Error {
-	if n := len(c.Writes) + len(c.Reads) + len(c.Spans); n == 0 {
-		return kv.Errorf(kv.Invalid, "a commit must read or write something")
-	} else if n > kv.CommitKeysMax {
-		return kv.LimitError("keys of one commit", kv.CommitKeysMax, int64(n), "commit in parts")
-	}
 	if c.ID.IsZero() {
 		return kv.Errorf(kv.Invalid, "a commit must have an id")
 	}
-	total := 0
-	for i := range c.Writes {
-		w := &c.Writes[i]
+	t := totals{}
+	if err := t.add(c.Reads, c.Spans, c.Writes); err != nil {
+		return err
+	}
+	if len(c.Parts) > 0 && len(c.Writes) == 0 {
+		return kv.Errorf(kv.Invalid, "a commit with parts must write something in its own partition: the first key written is its anchor")
+	}
+	for i := range c.Parts {
+		p := &c.Parts[i]
+		if p.Partition == 0 {
+			return kv.Errorf(kv.Invalid, "part %d of a commit must name its partition", i)
+		}
+		if err := t.add(p.Reads, p.Spans, p.Writes); err != nil {
+			return err
+		}
+	}
+	return t.check()
+}
+
+// totals are what all parts of a commit take together.
+type totals struct{ keys, bytes int }
+
+func (t *totals) check() *kv.Error {
+	if t.keys > kv.CommitKeysMax {
+		return kv.LimitError("keys of one commit", kv.CommitKeysMax, int64(t.keys), "commit in parts")
+	}
+	if t.bytes > kv.CommitBytesMax {
+		return kv.LimitError("bytes of one commit", kv.CommitBytesMax, int64(t.bytes), "commit in parts")
+	}
+	return nil
+}
+
+// add checks and counts what a commit reads and writes in one partition.
+func (t *totals) add(reads []kv.ReadMark, spans []kv.Span, writes []kv.Write) *kv.Error {
+	n := len(writes) + len(reads) + len(spans)
+	if n == 0 {
+		return kv.Errorf(kv.Invalid, "a commit must read or write something in each of its partitions")
+	}
+	if t.keys += n; t.keys > kv.CommitKeysMax {
+		return t.check()
+	}
+	for i := range writes {
+		w := &writes[i]
 		if err := checkKey(w.Key); err != nil {
 			return err
 		}
@@ -159,16 +194,13 @@ func checkCommit(c *kv.Commit) *kv.Error {
 				return kv.LimitError("value bytes", kv.ValueBytesMax, int64(len(v)), "store the value in parts")
 			}
 		}
-		total += len(w.Key) + len(w.Value)
+		t.bytes += len(w.Key) + len(w.Value)
 	}
-	for _, r := range c.Reads {
+	for _, r := range reads {
 		if err := checkKey(r.Key); err != nil {
 			return err
 		}
-		total += len(r.Key)
-	}
-	if total > kv.CommitBytesMax {
-		return kv.LimitError("bytes of one commit", kv.CommitBytesMax, int64(total), "commit in parts")
+		t.bytes += len(r.Key)
 	}
 	return nil
 }

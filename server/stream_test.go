@@ -249,6 +249,9 @@ func testStreamRefuses(t *testing.T, r *rig) {
 	key := kv.MakeKey(1, []byte("k"))
 	id := kv.TxID{1}
 	put := func(v []byte) []kv.Write { return []kv.Write{{Kind: kv.WritePut, Key: key, Value: v}} }
+	parts := func(own []kv.Write, p kv.Part) *kv.Request {
+		return &kv.Request{Partition: 2, Commit: &kv.Commit{ID: id, Writes: own, Parts: []kv.Part{p}}}
+	}
 	for i, x := range []struct {
 		want kv.Kind
 		q    *kv.Request
@@ -265,6 +268,14 @@ func testStreamRefuses(t *testing.T, r *rig) {
 		{kv.Limit, &kv.Request{Partition: 2, Commit: &kv.Commit{ID: id, Writes: make2(put(nil)[0], kv.CommitKeysMax+1)}}},
 		{kv.Limit, &kv.Request{Partition: 2, Commit: &kv.Commit{ID: id, Writes: make2(put(big[1:])[0], 9)}}},
 		{kv.Invalid, &kv.Request{Partition: 2, Outcome: &kv.OutcomeOf{ID: id}}},
+		{kv.Invalid, &kv.Request{Partition: 2, Outcome: &kv.OutcomeOf{ID: id, Anchor: key, Ask: kv.AskQuery}}},
+		{kv.Invalid, &kv.Request{Partition: 2, Prepare: &kv.Prepare{Writes: put(nil)}}},
+		{kv.Invalid, &kv.Request{Partition: 2, Resolve: &kv.Resolve{ID: id}}},
+		{kv.Invalid, parts(nil, kv.Part{Partition: 3, Writes: put(nil)})},
+		{kv.Invalid, parts(put(nil), kv.Part{Writes: put(nil)})},
+		{kv.Invalid, parts(put(nil), kv.Part{Partition: 3})},
+		{kv.Limit, parts(put(nil), kv.Part{Partition: 3, Writes: put(big)})},
+		{kv.Limit, parts(put(nil), kv.Part{Partition: 3, Reads: make2(kv.ReadMark{Key: key}, kv.CommitKeysMax)})},
 	} {
 		if x.q.Commit != nil && len(x.q.Commit.Writes) == 9 { // too long for a message: asked without the wire
 			if err := checkLimits(x.q); err == nil || err.Kind != x.want {

@@ -73,7 +73,7 @@ func (x OutcomeResponse_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OutcomeResponse_Outcome.Descriptor instead.
 func (OutcomeResponse_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{21, 0}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // Frames of requests, laid out as proto/FORMAT.md says.
@@ -231,6 +231,7 @@ type GetRequest struct {
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // 0: the newest value
+	Stamped       bool                   `protobuf:"varint,4,opt,name=stamped,proto3" json:"stamped,omitempty"`     // without a timestamp: read at one that is drawn, so that more can be read at it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,10 +287,18 @@ func (x *GetRequest) GetTimestamp() uint64 {
 	return 0
 }
 
+func (x *GetRequest) GetStamped() bool {
+	if x != nil {
+		return x.Stamped
+	}
+	return false
+}
+
 type GetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Found         bool                   `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
 	Pair          *Pair                  `protobuf:"bytes,2,opt,name=pair,proto3" json:"pair,omitempty"`
+	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // at which the key was read; of a newest value: that of its version, 0 if there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +345,13 @@ func (x *GetResponse) GetPair() *Pair {
 		return x.Pair
 	}
 	return nil
+}
+
+func (x *GetResponse) GetTimestamp() uint64 {
+	if x != nil {
+		return x.Timestamp
+	}
+	return 0
 }
 
 type GetManyRequest struct {
@@ -400,7 +416,7 @@ func (x *GetManyRequest) GetTimestamp() uint64 {
 
 type GetManyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Answers       []*GetResponse         `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"` // one for each key, in the order of the keys
+	Answers       []*GetResponse         `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"` // one for each key, in the order of the keys; without timestamps of their own
 	Timestamp     uint64                 `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1216,6 +1232,91 @@ func (x *KeyRange) GetEnd() []byte {
 	return nil
 }
 
+// What a commit reads and writes in one partition beside that of its first written key.
+type CommitPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"` // the newest that the caller knows of the partition; 0: none
+	Keyspace      string                 `protobuf:"bytes,3,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
+	Reads         [][]byte               `protobuf:"bytes,4,rep,name=reads,proto3" json:"reads,omitempty"`
+	Ranges        []*KeyRange            `protobuf:"bytes,5,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	Writes        []*Write               `protobuf:"bytes,6,rep,name=writes,proto3" json:"writes,omitempty"` // each key once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitPart) Reset() {
+	*x = CommitPart{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitPart) ProtoMessage() {}
+
+func (x *CommitPart) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitPart.ProtoReflect.Descriptor instead.
+func (*CommitPart) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CommitPart) GetPartition() uint64 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *CommitPart) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CommitPart) GetKeyspace() string {
+	if x != nil {
+		return x.Keyspace
+	}
+	return ""
+}
+
+func (x *CommitPart) GetReads() [][]byte {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+func (x *CommitPart) GetRanges() []*KeyRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+func (x *CommitPart) GetWrites() []*Write {
+	if x != nil {
+		return x.Writes
+	}
+	return nil
+}
+
 type CommitRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
@@ -1224,13 +1325,17 @@ type CommitRequest struct {
 	Ranges        []*KeyRange            `protobuf:"bytes,4,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	Writes        []*Write               `protobuf:"bytes,5,rep,name=writes,proto3" json:"writes,omitempty"` // each key once
 	Name          *CommitName            `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	Parts         []*CommitPart          `protobuf:"bytes,7,rep,name=parts,proto3" json:"parts,omitempty"` // each partition once; then writes must not be empty
+	// 16 bytes that order transactions which wait for each other, smaller ones first: drawn for the first
+	// attempt (8 bytes of time, big-endian, and 8 random ones) and kept when it is run again. Absent: the youngest.
+	Age           []byte `protobuf:"bytes,8,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[17]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1347,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[17]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1360,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{17}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommitRequest) GetKeyspace() string {
@@ -1300,18 +1405,32 @@ func (x *CommitRequest) GetName() *CommitName {
 	return nil
 }
 
+func (x *CommitRequest) GetParts() []*CommitPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *CommitRequest) GetAge() []byte {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
 type CommitResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timestamp     uint64                 `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	Name          *CommitName            `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`         // the one that was executed
-	Sums          []int64                `protobuf:"varint,3,rep,packed,name=sums,proto3" json:"sums,omitempty"` // results of the adds, in order
+	Sums          []int64                `protobuf:"varint,3,rep,packed,name=sums,proto3" json:"sums,omitempty"` // results of the adds, in order, those of the parts after the others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[18]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1442,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[18]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1455,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{18}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitResponse) GetTimestamp() uint64 {
@@ -1370,7 +1489,7 @@ type NameCommitRequest struct {
 
 func (x *NameCommitRequest) Reset() {
 	*x = NameCommitRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[19]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1501,7 @@ func (x *NameCommitRequest) String() string {
 func (*NameCommitRequest) ProtoMessage() {}
 
 func (x *NameCommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[19]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1514,7 @@ func (x *NameCommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameCommitRequest.ProtoReflect.Descriptor instead.
 func (*NameCommitRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{19}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NameCommitRequest) GetKeyspace() string {
@@ -1423,7 +1542,7 @@ type OutcomeRequest struct {
 
 func (x *OutcomeRequest) Reset() {
 	*x = OutcomeRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[20]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1554,7 @@ func (x *OutcomeRequest) String() string {
 func (*OutcomeRequest) ProtoMessage() {}
 
 func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[20]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1567,7 @@ func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeRequest.ProtoReflect.Descriptor instead.
 func (*OutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{20}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OutcomeRequest) GetKeyspace() string {
@@ -1482,7 +1601,7 @@ type OutcomeResponse struct {
 
 func (x *OutcomeResponse) Reset() {
 	*x = OutcomeResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[21]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1613,7 @@ func (x *OutcomeResponse) String() string {
 func (*OutcomeResponse) ProtoMessage() {}
 
 func (x *OutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[21]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1626,7 @@ func (x *OutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeResponse.ProtoReflect.Descriptor instead.
 func (*OutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{21}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OutcomeResponse) GetOutcome() OutcomeResponse_Outcome {
@@ -1545,7 +1664,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[22]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1676,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[22]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1689,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{22}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetKind() uint32 {
@@ -1668,7 +1787,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[23]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1799,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[23]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1812,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{23}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Replica) GetId() uint64 {
@@ -1732,7 +1851,7 @@ type Descriptor struct {
 
 func (x *Descriptor) Reset() {
 	*x = Descriptor{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[24]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1863,7 @@ func (x *Descriptor) String() string {
 func (*Descriptor) ProtoMessage() {}
 
 func (x *Descriptor) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[24]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1876,7 @@ func (x *Descriptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Descriptor.ProtoReflect.Descriptor instead.
 func (*Descriptor) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{24}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Descriptor) GetPartition() uint64 {
@@ -1821,7 +1940,7 @@ type CreateKeyspaceRequest struct {
 
 func (x *CreateKeyspaceRequest) Reset() {
 	*x = CreateKeyspaceRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[25]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +1952,7 @@ func (x *CreateKeyspaceRequest) String() string {
 func (*CreateKeyspaceRequest) ProtoMessage() {}
 
 func (x *CreateKeyspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[25]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +1965,7 @@ func (x *CreateKeyspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyspaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyspaceRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{25}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateKeyspaceRequest) GetName() string {
@@ -1885,7 +2004,7 @@ type CreateKeyspaceResponse struct {
 
 func (x *CreateKeyspaceResponse) Reset() {
 	*x = CreateKeyspaceResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[26]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2016,7 @@ func (x *CreateKeyspaceResponse) String() string {
 func (*CreateKeyspaceResponse) ProtoMessage() {}
 
 func (x *CreateKeyspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[26]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2029,7 @@ func (x *CreateKeyspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyspaceResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyspaceResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{26}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{27}
 }
 
 type DropKeyspaceRequest struct {
@@ -1922,7 +2041,7 @@ type DropKeyspaceRequest struct {
 
 func (x *DropKeyspaceRequest) Reset() {
 	*x = DropKeyspaceRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[27]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2053,7 @@ func (x *DropKeyspaceRequest) String() string {
 func (*DropKeyspaceRequest) ProtoMessage() {}
 
 func (x *DropKeyspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[27]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2066,7 @@ func (x *DropKeyspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropKeyspaceRequest.ProtoReflect.Descriptor instead.
 func (*DropKeyspaceRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{27}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DropKeyspaceRequest) GetName() string {
@@ -1965,7 +2084,7 @@ type DropKeyspaceResponse struct {
 
 func (x *DropKeyspaceResponse) Reset() {
 	*x = DropKeyspaceResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[28]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2096,7 @@ func (x *DropKeyspaceResponse) String() string {
 func (*DropKeyspaceResponse) ProtoMessage() {}
 
 func (x *DropKeyspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[28]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2109,7 @@ func (x *DropKeyspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropKeyspaceResponse.ProtoReflect.Descriptor instead.
 func (*DropKeyspaceResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{28}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{29}
 }
 
 type TopologyRequest struct {
@@ -2003,7 +2122,7 @@ type TopologyRequest struct {
 
 func (x *TopologyRequest) Reset() {
 	*x = TopologyRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[29]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2134,7 @@ func (x *TopologyRequest) String() string {
 func (*TopologyRequest) ProtoMessage() {}
 
 func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[29]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2147,7 @@ func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyRequest.ProtoReflect.Descriptor instead.
 func (*TopologyRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{29}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TopologyRequest) GetKeyspace() string {
@@ -2057,7 +2176,7 @@ type TopologyResponse struct {
 
 func (x *TopologyResponse) Reset() {
 	*x = TopologyResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2188,7 @@ func (x *TopologyResponse) String() string {
 func (*TopologyResponse) ProtoMessage() {}
 
 func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2201,7 @@ func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyResponse.ProtoReflect.Descriptor instead.
 func (*TopologyResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{30}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TopologyResponse) GetClusterId() uint64 {
@@ -2125,7 +2244,7 @@ type Keyspace struct {
 
 func (x *Keyspace) Reset() {
 	*x = Keyspace{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2256,7 @@ func (x *Keyspace) String() string {
 func (*Keyspace) ProtoMessage() {}
 
 func (x *Keyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2269,7 @@ func (x *Keyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyspace.ProtoReflect.Descriptor instead.
 func (*Keyspace) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{31}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Keyspace) GetId() uint32 {
@@ -2195,7 +2314,7 @@ type PartitionInfo struct {
 
 func (x *PartitionInfo) Reset() {
 	*x = PartitionInfo{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2326,7 @@ func (x *PartitionInfo) String() string {
 func (*PartitionInfo) ProtoMessage() {}
 
 func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2339,7 @@ func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionInfo.ProtoReflect.Descriptor instead.
 func (*PartitionInfo) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{32}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PartitionInfo) GetPartition() *Descriptor {
@@ -2279,7 +2398,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2410,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2423,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{33}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NodeInfo) GetId() uint64 {
@@ -2360,7 +2479,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2491,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2504,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{34}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *JoinRequest) GetAddress() string {
@@ -2420,7 +2539,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2551,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2564,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{35}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -2477,7 +2596,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2608,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2621,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{36}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{37}
 }
 
 type StatusResponse struct {
@@ -2518,7 +2637,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2649,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2662,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{37}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StatusResponse) GetClusterId() uint64 {
@@ -2595,7 +2714,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2726,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +2739,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{38}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *NodeReport) GetInfo() *NodeInfo {
@@ -2677,7 +2796,7 @@ type PartitionCounts struct {
 
 func (x *PartitionCounts) Reset() {
 	*x = PartitionCounts{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2808,7 @@ func (x *PartitionCounts) String() string {
 func (*PartitionCounts) ProtoMessage() {}
 
 func (x *PartitionCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2821,7 @@ func (x *PartitionCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionCounts.ProtoReflect.Descriptor instead.
 func (*PartitionCounts) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{39}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PartitionCounts) GetTotal() int64 {
@@ -2741,7 +2860,7 @@ type NodeStatusRequest struct {
 
 func (x *NodeStatusRequest) Reset() {
 	*x = NodeStatusRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2872,7 @@ func (x *NodeStatusRequest) String() string {
 func (*NodeStatusRequest) ProtoMessage() {}
 
 func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2885,7 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{40}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{41}
 }
 
 type NodeStatusResponse struct {
@@ -2781,7 +2900,7 @@ type NodeStatusResponse struct {
 
 func (x *NodeStatusResponse) Reset() {
 	*x = NodeStatusResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +2912,7 @@ func (x *NodeStatusResponse) String() string {
 func (*NodeStatusResponse) ProtoMessage() {}
 
 func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +2925,7 @@ func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusResponse.ProtoReflect.Descriptor instead.
 func (*NodeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{41}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *NodeStatusResponse) GetInfo() *NodeInfo {
@@ -2855,7 +2974,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +2986,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +2999,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{42}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplicaStatus) GetPartition() uint64 {
@@ -2963,7 +3082,7 @@ type MoveLeaderRequest struct {
 
 func (x *MoveLeaderRequest) Reset() {
 	*x = MoveLeaderRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3094,7 @@ func (x *MoveLeaderRequest) String() string {
 func (*MoveLeaderRequest) ProtoMessage() {}
 
 func (x *MoveLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3107,7 @@ func (x *MoveLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveLeaderRequest.ProtoReflect.Descriptor instead.
 func (*MoveLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{43}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MoveLeaderRequest) GetPartition() uint64 {
@@ -3013,7 +3132,7 @@ type MoveLeaderResponse struct {
 
 func (x *MoveLeaderResponse) Reset() {
 	*x = MoveLeaderResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3144,7 @@ func (x *MoveLeaderResponse) String() string {
 func (*MoveLeaderResponse) ProtoMessage() {}
 
 func (x *MoveLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3157,7 @@ func (x *MoveLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveLeaderResponse.ProtoReflect.Descriptor instead.
 func (*MoveLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{44}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{45}
 }
 
 type CheckRequest struct {
@@ -3050,7 +3169,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3181,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3194,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{45}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CheckRequest) GetPartition() uint64 {
@@ -3097,7 +3216,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3228,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3241,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{46}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CheckResponse) GetPartition() uint64 {
@@ -3166,7 +3285,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3297,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3310,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{47}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReplicaDigest) GetNode() uint64 {
@@ -3240,7 +3359,7 @@ type ChangeReplicasRequest struct {
 
 func (x *ChangeReplicasRequest) Reset() {
 	*x = ChangeReplicasRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3371,7 @@ func (x *ChangeReplicasRequest) String() string {
 func (*ChangeReplicasRequest) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3384,7 @@ func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{48}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ChangeReplicasRequest) GetPartition() uint64 {
@@ -3297,7 +3416,7 @@ type ChangeReplicasResponse struct {
 
 func (x *ChangeReplicasResponse) Reset() {
 	*x = ChangeReplicasResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3428,7 @@ func (x *ChangeReplicasResponse) String() string {
 func (*ChangeReplicasResponse) ProtoMessage() {}
 
 func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3441,7 @@ func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{49}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{50}
 }
 
 var File_proto_kvpb_kvpb_proto protoreflect.FileDescriptor
@@ -3338,15 +3457,17 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"X\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"r\n" +
 	"\n" +
 	"GetRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1c\n" +
-	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\"E\n" +
+	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\x12\x18\n" +
+	"\astamped\x18\x04 \x01(\bR\astamped\"c\n" +
 	"\vGetResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12 \n" +
-	"\x04pair\x18\x02 \x01(\v2\f.kvd.v1.PairR\x04pair\"^\n" +
+	"\x04pair\x18\x02 \x01(\v2\f.kvd.v1.PairR\x04pair\x12\x1c\n" +
+	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\"^\n" +
 	"\x0eGetManyRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x12\n" +
 	"\x04keys\x18\x02 \x03(\fR\x04keys\x12\x1c\n" +
@@ -3410,14 +3531,26 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x02op\"2\n" +
 	"\bKeyRange\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\fR\x05start\x12\x10\n" +
-	"\x03end\x18\x02 \x01(\fR\x03end\"\xe1\x01\n" +
+	"\x03end\x18\x02 \x01(\fR\x03end\"\xcd\x01\n" +
+	"\n" +
+	"CommitPart\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x1a\n" +
+	"\bkeyspace\x18\x03 \x01(\tR\bkeyspace\x12\x14\n" +
+	"\x05reads\x18\x04 \x03(\fR\x05reads\x12(\n" +
+	"\x06ranges\x18\x05 \x03(\v2\x10.kvd.v1.KeyRangeR\x06ranges\x12%\n" +
+	"\x06writes\x18\x06 \x03(\v2\r.kvd.v1.WriteR\x06writes\"\x9d\x02\n" +
 	"\rCommitRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12%\n" +
 	"\x0eread_timestamp\x18\x02 \x01(\x04R\rreadTimestamp\x12\x14\n" +
 	"\x05reads\x18\x03 \x03(\fR\x05reads\x12(\n" +
 	"\x06ranges\x18\x04 \x03(\v2\x10.kvd.v1.KeyRangeR\x06ranges\x12%\n" +
 	"\x06writes\x18\x05 \x03(\v2\r.kvd.v1.WriteR\x06writes\x12&\n" +
-	"\x04name\x18\x06 \x01(\v2\x12.kvd.v1.CommitNameR\x04name\"j\n" +
+	"\x04name\x18\x06 \x01(\v2\x12.kvd.v1.CommitNameR\x04name\x12(\n" +
+	"\x05parts\x18\a \x03(\v2\x12.kvd.v1.CommitPartR\x05parts\x12\x10\n" +
+	"\x03age\x18\b \x01(\fR\x03age\"j\n" +
 	"\x0eCommitResponse\x12\x1c\n" +
 	"\ttimestamp\x18\x01 \x01(\x04R\ttimestamp\x12&\n" +
 	"\x04name\x18\x02 \x01(\v2\x12.kvd.v1.CommitNameR\x04name\x12\x12\n" +
@@ -3622,7 +3755,7 @@ func file_proto_kvpb_kvpb_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_kvpb_kvpb_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(OutcomeResponse_Outcome)(0),   // 0: kvd.v1.OutcomeResponse.Outcome
 	(*OpBatch)(nil),                // 1: kvd.v1.OpBatch
@@ -3642,39 +3775,40 @@ var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(*Expectation)(nil),            // 15: kvd.v1.Expectation
 	(*Write)(nil),                  // 16: kvd.v1.Write
 	(*KeyRange)(nil),               // 17: kvd.v1.KeyRange
-	(*CommitRequest)(nil),          // 18: kvd.v1.CommitRequest
-	(*CommitResponse)(nil),         // 19: kvd.v1.CommitResponse
-	(*NameCommitRequest)(nil),      // 20: kvd.v1.NameCommitRequest
-	(*OutcomeRequest)(nil),         // 21: kvd.v1.OutcomeRequest
-	(*OutcomeResponse)(nil),        // 22: kvd.v1.OutcomeResponse
-	(*Error)(nil),                  // 23: kvd.v1.Error
-	(*Replica)(nil),                // 24: kvd.v1.Replica
-	(*Descriptor)(nil),             // 25: kvd.v1.Descriptor
-	(*CreateKeyspaceRequest)(nil),  // 26: kvd.v1.CreateKeyspaceRequest
-	(*CreateKeyspaceResponse)(nil), // 27: kvd.v1.CreateKeyspaceResponse
-	(*DropKeyspaceRequest)(nil),    // 28: kvd.v1.DropKeyspaceRequest
-	(*DropKeyspaceResponse)(nil),   // 29: kvd.v1.DropKeyspaceResponse
-	(*TopologyRequest)(nil),        // 30: kvd.v1.TopologyRequest
-	(*TopologyResponse)(nil),       // 31: kvd.v1.TopologyResponse
-	(*Keyspace)(nil),               // 32: kvd.v1.Keyspace
-	(*PartitionInfo)(nil),          // 33: kvd.v1.PartitionInfo
-	(*NodeInfo)(nil),               // 34: kvd.v1.NodeInfo
-	(*JoinRequest)(nil),            // 35: kvd.v1.JoinRequest
-	(*JoinResponse)(nil),           // 36: kvd.v1.JoinResponse
-	(*StatusRequest)(nil),          // 37: kvd.v1.StatusRequest
-	(*StatusResponse)(nil),         // 38: kvd.v1.StatusResponse
-	(*NodeReport)(nil),             // 39: kvd.v1.NodeReport
-	(*PartitionCounts)(nil),        // 40: kvd.v1.PartitionCounts
-	(*NodeStatusRequest)(nil),      // 41: kvd.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),     // 42: kvd.v1.NodeStatusResponse
-	(*ReplicaStatus)(nil),          // 43: kvd.v1.ReplicaStatus
-	(*MoveLeaderRequest)(nil),      // 44: kvd.v1.MoveLeaderRequest
-	(*MoveLeaderResponse)(nil),     // 45: kvd.v1.MoveLeaderResponse
-	(*CheckRequest)(nil),           // 46: kvd.v1.CheckRequest
-	(*CheckResponse)(nil),          // 47: kvd.v1.CheckResponse
-	(*ReplicaDigest)(nil),          // 48: kvd.v1.ReplicaDigest
-	(*ChangeReplicasRequest)(nil),  // 49: kvd.v1.ChangeReplicasRequest
-	(*ChangeReplicasResponse)(nil), // 50: kvd.v1.ChangeReplicasResponse
+	(*CommitPart)(nil),             // 18: kvd.v1.CommitPart
+	(*CommitRequest)(nil),          // 19: kvd.v1.CommitRequest
+	(*CommitResponse)(nil),         // 20: kvd.v1.CommitResponse
+	(*NameCommitRequest)(nil),      // 21: kvd.v1.NameCommitRequest
+	(*OutcomeRequest)(nil),         // 22: kvd.v1.OutcomeRequest
+	(*OutcomeResponse)(nil),        // 23: kvd.v1.OutcomeResponse
+	(*Error)(nil),                  // 24: kvd.v1.Error
+	(*Replica)(nil),                // 25: kvd.v1.Replica
+	(*Descriptor)(nil),             // 26: kvd.v1.Descriptor
+	(*CreateKeyspaceRequest)(nil),  // 27: kvd.v1.CreateKeyspaceRequest
+	(*CreateKeyspaceResponse)(nil), // 28: kvd.v1.CreateKeyspaceResponse
+	(*DropKeyspaceRequest)(nil),    // 29: kvd.v1.DropKeyspaceRequest
+	(*DropKeyspaceResponse)(nil),   // 30: kvd.v1.DropKeyspaceResponse
+	(*TopologyRequest)(nil),        // 31: kvd.v1.TopologyRequest
+	(*TopologyResponse)(nil),       // 32: kvd.v1.TopologyResponse
+	(*Keyspace)(nil),               // 33: kvd.v1.Keyspace
+	(*PartitionInfo)(nil),          // 34: kvd.v1.PartitionInfo
+	(*NodeInfo)(nil),               // 35: kvd.v1.NodeInfo
+	(*JoinRequest)(nil),            // 36: kvd.v1.JoinRequest
+	(*JoinResponse)(nil),           // 37: kvd.v1.JoinResponse
+	(*StatusRequest)(nil),          // 38: kvd.v1.StatusRequest
+	(*StatusResponse)(nil),         // 39: kvd.v1.StatusResponse
+	(*NodeReport)(nil),             // 40: kvd.v1.NodeReport
+	(*PartitionCounts)(nil),        // 41: kvd.v1.PartitionCounts
+	(*NodeStatusRequest)(nil),      // 42: kvd.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),     // 43: kvd.v1.NodeStatusResponse
+	(*ReplicaStatus)(nil),          // 44: kvd.v1.ReplicaStatus
+	(*MoveLeaderRequest)(nil),      // 45: kvd.v1.MoveLeaderRequest
+	(*MoveLeaderResponse)(nil),     // 46: kvd.v1.MoveLeaderResponse
+	(*CheckRequest)(nil),           // 47: kvd.v1.CheckRequest
+	(*CheckResponse)(nil),          // 48: kvd.v1.CheckResponse
+	(*ReplicaDigest)(nil),          // 49: kvd.v1.ReplicaDigest
+	(*ChangeReplicasRequest)(nil),  // 50: kvd.v1.ChangeReplicasRequest
+	(*ChangeReplicasResponse)(nil), // 51: kvd.v1.ChangeReplicasResponse
 }
 var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	3,  // 0: kvd.v1.GetResponse.pair:type_name -> kvd.v1.Pair
@@ -3686,71 +3820,74 @@ var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	10, // 6: kvd.v1.CompareAndSetRequest.name:type_name -> kvd.v1.CommitName
 	10, // 7: kvd.v1.AddRequest.name:type_name -> kvd.v1.CommitName
 	15, // 8: kvd.v1.Write.expect:type_name -> kvd.v1.Expectation
-	17, // 9: kvd.v1.CommitRequest.ranges:type_name -> kvd.v1.KeyRange
-	16, // 10: kvd.v1.CommitRequest.writes:type_name -> kvd.v1.Write
-	10, // 11: kvd.v1.CommitRequest.name:type_name -> kvd.v1.CommitName
-	10, // 12: kvd.v1.CommitResponse.name:type_name -> kvd.v1.CommitName
-	10, // 13: kvd.v1.OutcomeRequest.name:type_name -> kvd.v1.CommitName
-	0,  // 14: kvd.v1.OutcomeResponse.outcome:type_name -> kvd.v1.OutcomeResponse.Outcome
-	25, // 15: kvd.v1.Error.descriptors:type_name -> kvd.v1.Descriptor
-	3,  // 16: kvd.v1.Error.actual:type_name -> kvd.v1.Pair
-	24, // 17: kvd.v1.Descriptor.replicas:type_name -> kvd.v1.Replica
-	32, // 18: kvd.v1.TopologyResponse.keyspaces:type_name -> kvd.v1.Keyspace
-	33, // 19: kvd.v1.TopologyResponse.partitions:type_name -> kvd.v1.PartitionInfo
-	34, // 20: kvd.v1.TopologyResponse.nodes:type_name -> kvd.v1.NodeInfo
-	25, // 21: kvd.v1.PartitionInfo.partition:type_name -> kvd.v1.Descriptor
-	34, // 22: kvd.v1.JoinResponse.nodes:type_name -> kvd.v1.NodeInfo
-	39, // 23: kvd.v1.StatusResponse.nodes:type_name -> kvd.v1.NodeReport
-	40, // 24: kvd.v1.StatusResponse.partitions:type_name -> kvd.v1.PartitionCounts
-	34, // 25: kvd.v1.NodeReport.info:type_name -> kvd.v1.NodeInfo
-	34, // 26: kvd.v1.NodeStatusResponse.info:type_name -> kvd.v1.NodeInfo
-	43, // 27: kvd.v1.NodeStatusResponse.replicas:type_name -> kvd.v1.ReplicaStatus
-	48, // 28: kvd.v1.CheckResponse.digests:type_name -> kvd.v1.ReplicaDigest
-	4,  // 29: kvd.v1.KV.Get:input_type -> kvd.v1.GetRequest
-	6,  // 30: kvd.v1.KV.GetMany:input_type -> kvd.v1.GetManyRequest
-	8,  // 31: kvd.v1.KV.Scan:input_type -> kvd.v1.ScanRequest
-	11, // 32: kvd.v1.KV.Put:input_type -> kvd.v1.PutRequest
-	12, // 33: kvd.v1.KV.Delete:input_type -> kvd.v1.DeleteRequest
-	13, // 34: kvd.v1.KV.CompareAndSet:input_type -> kvd.v1.CompareAndSetRequest
-	14, // 35: kvd.v1.KV.Add:input_type -> kvd.v1.AddRequest
-	18, // 36: kvd.v1.KV.Commit:input_type -> kvd.v1.CommitRequest
-	20, // 37: kvd.v1.KV.NameCommit:input_type -> kvd.v1.NameCommitRequest
-	21, // 38: kvd.v1.KV.Outcome:input_type -> kvd.v1.OutcomeRequest
-	1,  // 39: kvd.v1.KV.Stream:input_type -> kvd.v1.OpBatch
-	26, // 40: kvd.v1.Admin.CreateKeyspace:input_type -> kvd.v1.CreateKeyspaceRequest
-	28, // 41: kvd.v1.Admin.DropKeyspace:input_type -> kvd.v1.DropKeyspaceRequest
-	30, // 42: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
-	35, // 43: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
-	37, // 44: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
-	41, // 45: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
-	44, // 46: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
-	46, // 47: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
-	49, // 48: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
-	5,  // 49: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
-	7,  // 50: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
-	9,  // 51: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
-	19, // 52: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
-	19, // 53: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
-	19, // 54: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
-	19, // 55: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
-	19, // 56: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
-	10, // 57: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
-	22, // 58: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
-	2,  // 59: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
-	27, // 60: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
-	29, // 61: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
-	31, // 62: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
-	36, // 63: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
-	38, // 64: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
-	42, // 65: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
-	45, // 66: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
-	47, // 67: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
-	50, // 68: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
-	49, // [49:69] is the sub-list for method output_type
-	29, // [29:49] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	17, // 9: kvd.v1.CommitPart.ranges:type_name -> kvd.v1.KeyRange
+	16, // 10: kvd.v1.CommitPart.writes:type_name -> kvd.v1.Write
+	17, // 11: kvd.v1.CommitRequest.ranges:type_name -> kvd.v1.KeyRange
+	16, // 12: kvd.v1.CommitRequest.writes:type_name -> kvd.v1.Write
+	10, // 13: kvd.v1.CommitRequest.name:type_name -> kvd.v1.CommitName
+	18, // 14: kvd.v1.CommitRequest.parts:type_name -> kvd.v1.CommitPart
+	10, // 15: kvd.v1.CommitResponse.name:type_name -> kvd.v1.CommitName
+	10, // 16: kvd.v1.OutcomeRequest.name:type_name -> kvd.v1.CommitName
+	0,  // 17: kvd.v1.OutcomeResponse.outcome:type_name -> kvd.v1.OutcomeResponse.Outcome
+	26, // 18: kvd.v1.Error.descriptors:type_name -> kvd.v1.Descriptor
+	3,  // 19: kvd.v1.Error.actual:type_name -> kvd.v1.Pair
+	25, // 20: kvd.v1.Descriptor.replicas:type_name -> kvd.v1.Replica
+	33, // 21: kvd.v1.TopologyResponse.keyspaces:type_name -> kvd.v1.Keyspace
+	34, // 22: kvd.v1.TopologyResponse.partitions:type_name -> kvd.v1.PartitionInfo
+	35, // 23: kvd.v1.TopologyResponse.nodes:type_name -> kvd.v1.NodeInfo
+	26, // 24: kvd.v1.PartitionInfo.partition:type_name -> kvd.v1.Descriptor
+	35, // 25: kvd.v1.JoinResponse.nodes:type_name -> kvd.v1.NodeInfo
+	40, // 26: kvd.v1.StatusResponse.nodes:type_name -> kvd.v1.NodeReport
+	41, // 27: kvd.v1.StatusResponse.partitions:type_name -> kvd.v1.PartitionCounts
+	35, // 28: kvd.v1.NodeReport.info:type_name -> kvd.v1.NodeInfo
+	35, // 29: kvd.v1.NodeStatusResponse.info:type_name -> kvd.v1.NodeInfo
+	44, // 30: kvd.v1.NodeStatusResponse.replicas:type_name -> kvd.v1.ReplicaStatus
+	49, // 31: kvd.v1.CheckResponse.digests:type_name -> kvd.v1.ReplicaDigest
+	4,  // 32: kvd.v1.KV.Get:input_type -> kvd.v1.GetRequest
+	6,  // 33: kvd.v1.KV.GetMany:input_type -> kvd.v1.GetManyRequest
+	8,  // 34: kvd.v1.KV.Scan:input_type -> kvd.v1.ScanRequest
+	11, // 35: kvd.v1.KV.Put:input_type -> kvd.v1.PutRequest
+	12, // 36: kvd.v1.KV.Delete:input_type -> kvd.v1.DeleteRequest
+	13, // 37: kvd.v1.KV.CompareAndSet:input_type -> kvd.v1.CompareAndSetRequest
+	14, // 38: kvd.v1.KV.Add:input_type -> kvd.v1.AddRequest
+	19, // 39: kvd.v1.KV.Commit:input_type -> kvd.v1.CommitRequest
+	21, // 40: kvd.v1.KV.NameCommit:input_type -> kvd.v1.NameCommitRequest
+	22, // 41: kvd.v1.KV.Outcome:input_type -> kvd.v1.OutcomeRequest
+	1,  // 42: kvd.v1.KV.Stream:input_type -> kvd.v1.OpBatch
+	27, // 43: kvd.v1.Admin.CreateKeyspace:input_type -> kvd.v1.CreateKeyspaceRequest
+	29, // 44: kvd.v1.Admin.DropKeyspace:input_type -> kvd.v1.DropKeyspaceRequest
+	31, // 45: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
+	36, // 46: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
+	38, // 47: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
+	42, // 48: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
+	45, // 49: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
+	47, // 50: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
+	50, // 51: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
+	5,  // 52: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
+	7,  // 53: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
+	9,  // 54: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
+	20, // 55: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
+	20, // 56: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
+	20, // 57: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
+	20, // 58: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
+	20, // 59: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
+	10, // 60: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
+	23, // 61: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
+	2,  // 62: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
+	28, // 63: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
+	30, // 64: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
+	32, // 65: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
+	37, // 66: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
+	39, // 67: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
+	43, // 68: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
+	46, // 69: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
+	48, // 70: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
+	51, // 71: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
+	52, // [52:72] is the sub-list for method output_type
+	32, // [32:52] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_proto_kvpb_kvpb_proto_init() }
@@ -3774,7 +3911,7 @@ func file_proto_kvpb_kvpb_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_kvpb_kvpb_proto_rawDesc), len(file_proto_kvpb_kvpb_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -51,7 +51,7 @@ type KVClient interface {
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	CompareAndSet(ctx context.Context, in *CompareAndSetRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	Add(ctx context.Context, in *AddRequest, opts ...grpc.CallOption) (*CommitResponse, error)
-	// A transaction whose keys all lie in one partition.
+	// A transaction. What it reads and writes in other partitions than that of its first key is in its parts.
 	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	// Draws a name with which a commit can be sent again until its outcome is known.
 	NameCommit(ctx context.Context, in *NameCommitRequest, opts ...grpc.CallOption) (*CommitName, error)
@@ -204,7 +204,7 @@ type KVServer interface {
 	Delete(context.Context, *DeleteRequest) (*CommitResponse, error)
 	CompareAndSet(context.Context, *CompareAndSetRequest) (*CommitResponse, error)
 	Add(context.Context, *AddRequest) (*CommitResponse, error)
-	// A transaction whose keys all lie in one partition.
+	// A transaction. What it reads and writes in other partitions than that of its first key is in its parts.
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
 	// Draws a name with which a commit can be sent again until its outcome is known.
 	NameCommit(context.Context, *NameCommitRequest) (*CommitName, error)

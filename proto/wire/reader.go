@@ -95,6 +95,8 @@ func (r *reader) id() (id kv.TxID) {
 	return id
 }
 
+func (r *reader) age() kv.Age { return kv.Age(r.id()) }
+
 func (r *reader) span() kv.Span { return kv.Span{Start: r.bytes(), End: r.bytes()} }
 
 func appendBytes(b, v []byte) []byte {

@@ -7,12 +7,18 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// The parts of a request frame.
+// The parts of a request frame. What is rare has a part of its own, so that what is frequent is short.
 const (
-	partRead    = 1
-	partScan    = 2
-	partCommit  = 3
-	partOutcome = 4
+	partRead        = 1
+	partScan        = 2
+	partCommit      = 3 // without Age and Parts
+	partOutcome     = 4 // as AskFinal
+	partReadStamped = 5
+	partTransaction = 6 // a commit with Age, Parts or both
+	partsOfClients  = partTransaction
+	partAsk         = 7 // the parts from here on come from nodes only
+	partPrepare     = 8
+	partResolve     = 9
 )
 
 // The flags of a scan.
@@ -40,24 +46,35 @@ func AppendRequest(b []byte, id uint64, timeout time.Duration, q *kv.Request) []
 	start := len(b)
 	b = beginFrame(b, FrameRequest, id)
 	b = binary.AppendUvarint(b, uint64(min(max(timeout, 0), TimeoutMax)/time.Millisecond))
+	return endFrame(appendRequest(b, q), start)
+}
+
+func appendRequest(b []byte, q *kv.Request) []byte {
 	b = binary.AppendUvarint(b, uint64(q.Partition))
 	b = binary.AppendUvarint(b, uint64(q.Generation))
 	switch {
 	case q.Read != nil:
-		b = appendRead(append(b, partRead), q.Read)
+		return appendRead(b, q.Read)
 	case q.Scan != nil:
-		b = appendScan(append(b, partScan), q.Scan)
+		return appendScan(append(b, partScan), q.Scan)
 	case q.Commit != nil:
-		b = appendCommit(append(b, partCommit), q.Commit)
+		return appendCommit(b, q.Commit)
 	case q.Outcome != nil:
-		b = appendOutcome(append(b, partOutcome), q.Outcome)
-	default:
-		b = append(b, 0)
+		return appendOutcome(b, q.Outcome)
+	case q.Prepare != nil:
+		return appendPrepare(append(b, partPrepare), q.Prepare)
+	case q.Resolve != nil:
+		return appendResolve(append(b, partResolve), q.Resolve)
 	}
-	return endFrame(b, start)
+	return append(b, 0)
 }
 
 func appendRead(b []byte, q *kv.Read) []byte {
+	if q.Stamped {
+		b = append(b, partReadStamped)
+	} else {
+		b = append(b, partRead)
+	}
 	b = appendTimestamp(b, q.Timestamp)
 	b = binary.AppendUvarint(b, uint64(len(q.Keys)))
 	for _, k := range q.Keys {
@@ -82,21 +99,43 @@ func flag(on bool, bit byte) byte {
 }
 
 func appendCommit(b []byte, q *kv.Commit) []byte {
+	transaction := !q.Age.IsZero() || len(q.Parts) > 0
+	if transaction {
+		b = append(append(b, partTransaction), q.Age[:]...)
+	} else {
+		b = append(b, partCommit)
+	}
 	b = append(b, q.ID[:]...)
 	b = binary.AppendUvarint(b, uint64(q.Term))
 	b = appendTimestamp(b, q.AsOf)
 	b = appendTimestamp(b, q.Start)
-	b = binary.AppendUvarint(b, uint64(len(q.Reads)))
-	for i := range q.Reads {
-		b = appendBytes(b, q.Reads[i].Key)
+	b = appendBody(b, q.Reads, q.Spans, q.Writes)
+	if !transaction {
+		return b
 	}
-	b = binary.AppendUvarint(b, uint64(len(q.Spans)))
-	for _, s := range q.Spans {
+	b = binary.AppendUvarint(b, uint64(len(q.Parts)))
+	for i := range q.Parts {
+		p := &q.Parts[i]
+		b = binary.AppendUvarint(b, uint64(p.Partition))
+		b = binary.AppendUvarint(b, uint64(p.Generation))
+		b = appendBody(b, p.Reads, p.Spans, p.Writes)
+	}
+	return b
+}
+
+// appendBody lays out what a transaction reads and writes in one partition.
+func appendBody(b []byte, reads []kv.ReadMark, spans []kv.Span, writes []kv.Write) []byte {
+	b = binary.AppendUvarint(b, uint64(len(reads)))
+	for i := range reads {
+		b = appendBytes(b, reads[i].Key)
+	}
+	b = binary.AppendUvarint(b, uint64(len(spans)))
+	for _, s := range spans {
 		b = appendSpan(b, s)
 	}
-	b = binary.AppendUvarint(b, uint64(len(q.Writes)))
-	for i := range q.Writes {
-		b = appendWrite(b, &q.Writes[i])
+	b = binary.AppendUvarint(b, uint64(len(writes)))
+	for i := range writes {
+		b = appendWrite(b, &writes[i])
 	}
 	return b
 }
@@ -121,32 +160,56 @@ func appendWrite(b []byte, w *kv.Write) []byte {
 }
 
 func appendOutcome(b []byte, q *kv.OutcomeOf) []byte {
+	if q.Ask == kv.AskFinal && q.At == 0 {
+		b = append(b, partOutcome)
+	} else {
+		b = appendTimestamp(append(b, partAsk, byte(q.Ask)), q.At)
+	}
 	b = append(b, q.ID[:]...)
 	b = binary.AppendUvarint(b, uint64(q.Term))
 	b = appendTimestamp(b, q.AsOf)
 	return appendBytes(b, q.Anchor)
 }
 
-// DecodeRequest reads the body of a request frame into an Op that is zero.
+// DecodeRequest reads the body of a client's request frame into an Op that is zero. What only nodes
+// ask of each other is refused: see DecodeCall.
 func DecodeRequest(body []byte, op *Op) *kv.Error {
 	r := reader{b: body}
 	op.Timeout = time.Duration(min(r.uvarint(), uint64(TimeoutMax/time.Millisecond))) * time.Millisecond
+	return op.decode(&r, partsOfClients)
+}
+
+// decode reads a request whose part is one of the first so many.
+func (op *Op) decode(r *reader, parts uint8) *kv.Error {
 	op.Request.Partition = kv.PartitionID(r.uvarint())
 	op.Request.Generation = kv.Generation(r.uvarint())
-	switch part := r.u8(); part {
-	case partRead:
-		op.decodeRead(&r)
+	part := r.u8()
+	if part > parts {
+		return invalid("a request with part %d: the parts here are 1 to %d", part, parts)
+	}
+	switch part {
+	case partRead, partReadStamped:
+		op.read.Stamped = part == partReadStamped
+		op.decodeRead(r)
 	case partScan:
-		op.decodeScan(&r)
+		op.decodeScan(r)
 	case partCommit:
-		op.decodeCommit(&r)
+		op.decodeCommit(r)
+	case partTransaction:
+		op.decodeTransaction(r)
 	case partOutcome:
-		op.Request.Outcome = &kv.OutcomeOf{ID: r.id(), Term: kv.Term(r.uvarint()), AsOf: r.timestamp(), Anchor: r.bytes()}
+		op.Request.Outcome = decodeOutcome(r)
+	case partAsk:
+		op.Request.Outcome = decodeAsk(r)
+	case partPrepare:
+		op.Request.Prepare = decodePrepare(r)
+	case partResolve:
+		op.Request.Resolve = &kv.Resolve{ID: r.id(), Commit: r.timestamp()}
 	default:
-		return invalid("a request with part %d: the parts are 1 to 4", part)
+		return invalid("a request without a part: the parts here are 1 to %d", parts)
 	}
 	if r.bad || len(r.b) != 0 {
-		return invalid("a request frame whose length does not fit what it holds")
+		return invalid("a request whose length does not fit what it holds")
 	}
 	return nil
 }
@@ -183,28 +246,49 @@ func (op *Op) decodeScan(r *reader) {
 func (op *Op) decodeCommit(r *reader) {
 	c := &op.commit
 	c.ID, c.Term, c.AsOf, c.Start = r.id(), kv.Term(r.uvarint()), r.timestamp(), r.timestamp()
+	c.Reads, c.Spans, c.Writes = decodeBody(r, op.write[:0])
+	op.Request.Commit = c
+}
+
+func (op *Op) decodeTransaction(r *reader) {
+	op.commit.Age = r.age()
+	op.decodeCommit(r)
+	n := r.count()
+	if n == 0 {
+		return
+	}
+	parts := make([]kv.Part, 0, n)
+	for range n {
+		p := kv.Part{Partition: kv.PartitionID(r.uvarint()), Generation: kv.Generation(r.uvarint())}
+		p.Reads, p.Spans, p.Writes = decodeBody(r, nil)
+		parts = append(parts, p)
+	}
+	op.commit.Parts = parts
+}
+
+// decodeBody reads what appendBody wrote; the writes go to room if there is enough of it.
+func decodeBody(r *reader, room []kv.Write) (reads []kv.ReadMark, spans []kv.Span, writes []kv.Write) {
 	if n := r.count(); n > 0 {
-		c.Reads = make([]kv.ReadMark, 0, n)
+		reads = make([]kv.ReadMark, 0, n)
 		for range n {
-			c.Reads = append(c.Reads, kv.ReadMark{Key: r.bytes()})
+			reads = append(reads, kv.ReadMark{Key: r.bytes()})
 		}
 	}
 	if n := r.count(); n > 0 {
-		c.Spans = make([]kv.Span, 0, n)
+		spans = make([]kv.Span, 0, n)
 		for range n {
-			c.Spans = append(c.Spans, r.span())
+			spans = append(spans, r.span())
 		}
 	}
 	n := r.count()
-	writes := op.write[:0]
-	if n > 1 {
+	writes = room
+	if n > cap(room) {
 		writes = make([]kv.Write, 0, n)
 	}
 	for range n {
 		writes = append(writes, decodeWrite(r))
 	}
-	c.Writes = writes
-	op.Request.Commit = c
+	return reads, spans, writes
 }
 
 func decodeWrite(r *reader) (w kv.Write) {

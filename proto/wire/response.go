@@ -23,7 +23,10 @@ const (
 // AppendResponse adds a response frame. Heard does not travel in it but in the batch's head.
 func AppendResponse(b []byte, id uint64, a *kv.Response) []byte {
 	start := len(b)
-	b = beginFrame(b, FrameResponse, id)
+	return endFrame(appendResponse(beginFrame(b, FrameResponse, id), a), start)
+}
+
+func appendResponse(b []byte, a *kv.Response) []byte {
 	b = append(b, flag(len(a.Rows) > 0, hasRows)|flag(len(a.Found) > 0, hasFound)|flag(a.Count != 0, hasCount)|
 		flag(len(a.Resume) > 0, hasResume)|flag(len(a.Sums) > 0, hasSums)|flag(a.Outcome != 0, hasOutcome))
 	b = appendTimestamp(b, a.Timestamp)
@@ -49,7 +52,7 @@ func AppendResponse(b []byte, id uint64, a *kv.Response) []byte {
 	if a.Outcome != 0 {
 		b = append(b, byte(a.Outcome))
 	}
-	return endFrame(b, start)
+	return b
 }
 
 func appendRows(b []byte, rows []kv.Row) []byte {
@@ -153,10 +156,13 @@ func (p *Reply) decodeBits(r *reader) []bool {
 // AppendError adds an error frame: a kvpb.Error, since errors are rare and have many fields.
 func AppendError(b []byte, id uint64, e *kv.Error) []byte {
 	start := len(b)
-	b = beginFrame(b, FrameError, id)
+	return endFrame(appendError(beginFrame(b, FrameError, id), e), start)
+}
+
+func appendError(b []byte, e *kv.Error) []byte {
 	// It cannot fail: ErrorMessage leaves no string that is not UTF-8.
 	b, _ = proto.MarshalOptions{}.MarshalAppend(b, ErrorMessage(e))
-	return endFrame(b, start)
+	return b
 }
 
 // DecodeError reads the body of an error frame. What it returns aliases nothing.

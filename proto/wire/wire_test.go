@@ -40,15 +40,33 @@ func randomSpan(rng *rand.Rand) kv.Span {
 	return kv.Span{Start: randomBytes(rng, 20), End: randomBytes(rng, 20)}
 }
 
+func randomID(rng *rand.Rand) (id kv.TxID) {
+	for i := range id {
+		id[i] = byte(rng.Uint32())
+	}
+	return id
+}
+
+func randomReads(rng *rand.Rand) []kv.ReadMark {
+	return list(rng, 3, func() kv.ReadMark { return kv.ReadMark{Key: randomBytes(rng, 40)} })
+}
+
+func randomSpans(rng *rand.Rand) []kv.Span {
+	return list(rng, 3, func() kv.Span { return randomSpan(rng) })
+}
+
+func randomWrites(rng *rand.Rand) []kv.Write {
+	return list(rng, 3, func() kv.Write { return randomWrite(rng) })
+}
+
+// randomRequest is one that a client may send.
 func randomRequest(rng *rand.Rand) *kv.Request {
 	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
 	key := func() kv.Key { return randomBytes(rng, 300) }
 	at := kv.Timestamp(rng.Uint64())
-	var id kv.TxID
-	copy(id[:], "0123456789abcdef")
 	switch rng.IntN(4) {
 	case 0:
-		q.Read = &kv.Read{Timestamp: at, Keys: list(rng, 4, key)}
+		q.Read = &kv.Read{Timestamp: at, Keys: list(rng, 4, key), Stamped: rng.IntN(2) == 0}
 		if q.Read.Keys == nil {
 			q.Read.Keys = []kv.Key{}
 		}
@@ -59,16 +77,46 @@ func randomRequest(rng *rand.Rand) *kv.Request {
 		}
 	case 2:
 		q.Commit = &kv.Commit{
-			ID: id, Term: kv.Term(rng.Uint64()), AsOf: at, Start: at / 3,
-			Reads:  list(rng, 3, func() kv.ReadMark { return kv.ReadMark{Key: key()} }),
-			Spans:  list(rng, 3, func() kv.Span { return randomSpan(rng) }),
-			Writes: list(rng, 3, func() kv.Write { return randomWrite(rng) }),
+			ID: randomID(rng), Term: kv.Term(rng.Uint64()), AsOf: at, Start: at / 3,
+			Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
 		}
 		if q.Commit.Writes == nil {
 			q.Commit.Writes = []kv.Write{}
 		}
+		if rng.IntN(2) == 0 {
+			q.Commit.Age = kv.Age(randomID(rng))
+		}
+		if rng.IntN(2) == 0 {
+			q.Commit.Parts = list(rng, 3, func() kv.Part {
+				return kv.Part{
+					Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint64()),
+					Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
+				}
+			})
+		}
 	default:
-		q.Outcome = &kv.OutcomeOf{ID: id, Term: 7, AsOf: at, Anchor: key()}
+		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: key()}
+	}
+	return q
+}
+
+// randomCall is one that only a node sends.
+func randomCall(rng *rand.Rand) *kv.Request {
+	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
+	at := kv.Timestamp(rng.Uint64())
+	switch rng.IntN(3) {
+	case 0:
+		q.Prepare = &kv.Prepare{
+			Attempt: kv.Attempt{
+				ID: randomID(rng), Term: kv.Term(rng.Uint64()), AsOf: at, Age: kv.Age(randomID(rng)),
+				Partition: kv.PartitionID(rng.Uint64()), Anchor: randomBytes(rng, 40),
+			},
+			Start: at / 3, Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
+		}
+	case 1:
+		q.Resolve = &kv.Resolve{ID: randomID(rng), Commit: at}
+	default:
+		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: randomBytes(rng, 40), Ask: kv.AskKind(1 + rng.IntN(3)), At: at / 5}
 	}
 	return q
 }
@@ -144,6 +192,59 @@ func TestRequestsSurvive(t *testing.T) {
 				t.Fatalf("cancel %+v", c)
 			}
 		}
+	}
+}
+
+// TestCallsSurvive: between nodes everything travels, also what a client may not ask.
+func TestCallsSurvive(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for range 1000 {
+		q := randomCall(rng)
+		b := AppendCall(nil, q)
+		if got, err := DecodeCall(b); err != nil || !reflect.DeepEqual(got, q) {
+			t.Fatalf("%v\ngot  %+v\nwant %+v", err, got, q)
+		}
+		if got, err := DecodeCall(b[:len(b)-1]); err == nil {
+			t.Fatalf("cut short, it is %+v", got)
+		}
+		f := frames(t, AppendRequest(AppendHead(nil, 42), 1, time.Second, q))[0]
+		if err := DecodeRequest(f.Body, &Op{}); err == nil || err.Kind != kv.Invalid {
+			t.Fatalf("a client asked %+v: %v", q, err)
+		}
+		q = randomRequest(rng)
+		if got, err := DecodeCall(AppendCall(nil, q)); err != nil || !reflect.DeepEqual(got, q) {
+			t.Fatalf("%v\ngot  %+v\nwant %+v", err, got, q)
+		}
+	}
+}
+
+func TestAnswersSurvive(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	a := &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Term: 3, Sums: []int64{-1, 2}}
+	if got, err, bad := DecodeAnswer(AppendAnswer(nil, a, nil)); err != nil || bad != nil || !reflect.DeepEqual(got, a) {
+		t.Errorf("%+v, %v, %v", got, err, bad)
+	}
+	for k := kv.Kind(1); k <= kv.KindMax; k++ {
+		e := randomError(rng, k)
+		if got, err, bad := DecodeAnswer(AppendAnswer(nil, nil, e)); got != nil || bad != nil || !reflect.DeepEqual(err, e) {
+			t.Errorf("%+v, %v, %v", got, err, bad)
+		}
+	}
+	for _, b := range [][]byte{{}, {9}, {answerResponse}, {answerError, 0xff}} {
+		if _, _, bad := DecodeAnswer(b); bad == nil || bad.Kind != kv.Invalid {
+			t.Errorf("%v was an answer", b)
+		}
+	}
+}
+
+// TestPlainCommitsStayShort: what a transaction over several partitions needs costs the others nothing.
+func TestPlainCommitsStayShort(t *testing.T) {
+	put := &kv.Request{Partition: 3, Generation: 5, Commit: &kv.Commit{
+		ID: kv.TxID{1}, Term: 9, AsOf: 1 << 60, Writes: []kv.Write{{Kind: kv.WritePut, Key: make(kv.Key, 24), Value: make([]byte, 100)}},
+	}}
+	const want = 2 /* partition, generation */ + 1 /* part */ + 16 /* id */ + 1 /* term */ + 16 /* as of, start */ + 3 /* counts */ + 1 + 25 + 101 /* the write */
+	if n := len(AppendCall(nil, put)); n != want {
+		t.Errorf("a put takes %d bytes, not %d", n, want)
 	}
 }
 
@@ -321,7 +422,7 @@ func TestRefusesWhatIsNotABatch(t *testing.T) {
 	}
 	body := frames(t, good)[0].Body
 	for name, b := range map[string][]byte{
-		"empty": {}, "part": {0, 0, 0, 9}, "rest": append(append([]byte{}, body...), 0), "short": body[:len(body)-1],
+		"empty": {}, "no part": {0, 0, 0, 0}, "part": {0, 0, 0, 10}, "rest": append(append([]byte{}, body...), 0), "short": body[:len(body)-1],
 		"a count beyond its input": {0, 0, 0, partRead, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 3},
 	} {
 		if err := DecodeRequest(b, &Op{}); err == nil || err.Kind != kv.Invalid {
@@ -381,6 +482,34 @@ func fuzzFrame(t *testing.T, f Frame) {
 			t.Fatalf("%+v", e)
 		}
 	}
+}
+
+// FuzzCall: what nodes ask each other, as FuzzBatch.
+func FuzzCall(f *testing.F) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 30 {
+		f.Add(AppendCall(nil, randomCall(rng)))
+		f.Add(AppendCall(nil, randomRequest(rng)))
+	}
+	f.Add(AppendAnswer(nil, &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted}, nil))
+	f.Add(AppendAnswer(nil, nil, randomError(rng, kv.Conflict)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if q, err := DecodeCall(b); err == nil {
+			again, err := DecodeCall(AppendCall(nil, q))
+			if err != nil || !reflect.DeepEqual(again, q) {
+				t.Fatalf("%v: %+v became %+v", err, q, again)
+			}
+		}
+		a, answer, bad := DecodeAnswer(b)
+		if (a == nil) == (answer == nil) && bad == nil || bad != nil && bad.Kind != kv.Invalid {
+			t.Fatalf("%+v, %v, %v", a, answer, bad)
+		}
+		if a != nil {
+			if again, _, bad := DecodeAnswer(AppendAnswer(nil, a, nil)); bad != nil || again.Timestamp != a.Timestamp || again.Outcome != a.Outcome {
+				t.Fatalf("%v: %+v became %+v", bad, a, again)
+			}
+		}
+	})
 }
 
 // BenchmarkPut is a put of 100 bytes there and its answer back, 64 in a batch.
