@@ -20,6 +20,8 @@ const (
 	ErrAmbiguous   = sentinel("kv: commit outcome unknown")
 	ErrUnavailable = sentinel("kv: partition unavailable")
 	ErrTooOld      = sentinel("kv: timestamp older than retention")
+	ErrReadOnly    = sentinel("kv: write in read-only transaction") // for layers above: a Snapshot has no writes
+	ErrTxDone      = sentinel("kv: transaction already finished")
 	ErrLimit       = sentinel("kv: limit exceeded")
 	ErrClosed      = sentinel("kv: client closed")
 	ErrCAS         = sentinel("kv: expectation failed")
@@ -58,7 +60,7 @@ func (e *Error) Is(target error) bool {
 
 // ConflictError is a transaction that another one overtook; it did not happen.
 type ConflictError struct {
-	Key      []byte // the full key, as the cluster stores it
+	Key      []byte // what was overtaken; empty: not known
 	Reason   string
 	Holder   TxID // zero: not known
 	Attempts int
@@ -67,7 +69,7 @@ type ConflictError struct {
 
 // Error says what happened.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("kv: transaction conflict on key %q: %s", e.Key, e.Reason)
+	return fmt.Sprintf("%s, attempt %d, key %q: %s", ErrConflict, e.Attempts, e.Key, e.Reason)
 }
 
 // Is finds ErrConflict.

@@ -10,12 +10,14 @@ import (
 // Hooks hear of what a client does. All are optional; they are called synchronously and
 // must neither block nor call the client.
 type Hooks struct {
-	// TxStart hears of every write before it is first sent; what it returns is the context of
-	// all that follows.
+	// TxStart hears of every transaction before it begins, and of every single write before it is
+	// first sent; what it returns is the context of all that follows.
 	TxStart func(ctx context.Context, id TxID, tag string) context.Context
-	// TxRetry hears of every wait before a write is sent again; attempt counts the copies sent.
+	// TxRetry hears of every wait before a transaction's next attempt, attempt counting those so
+	// far, and before a single write is sent again, attempt counting the copies sent.
 	TxRetry func(ctx context.Context, id TxID, attempt int, err error, wait time.Duration)
-	// TxEnd hears of every write's end.
+	// TxEnd hears of the end of every transaction and every single write. err is nil if it has
+	// committed.
 	TxEnd func(ctx context.Context, c Commit, err error)
 	// RPC hears of every copy of every request, when its fate is known.
 	RPC func(ctx context.Context, info RPCInfo)
@@ -33,6 +35,19 @@ type RPCInfo struct {
 	Err          error
 }
 
+func rpcInfo(i router.RPC) RPCInfo {
+	return RPCInfo{
+		Method: i.Method, Node: i.Node, Partition: uint64(i.Partition),
+		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Err: i.Err,
+	}
+}
+
+// Trace is what a transaction did, see WithTrace.
+type Trace struct {
+	Spans    []RPCInfo // every copy of every request, in the order of their ends
+	Attempts int
+}
+
 // TopologyEvent is one piece of news about where keys live. Kind is "map" for a whole map
 // that was asked for, "leader" for a partition's new leader, at the addresses From and To.
 type TopologyEvent struct {
@@ -45,10 +60,7 @@ type TopologyEvent struct {
 func (h Hooks) configure(c *router.Config) {
 	if h.RPC != nil {
 		c.OnRPC = func(ctx context.Context, i router.RPC) {
-			h.RPC(ctx, RPCInfo{
-				Method: i.Method, Node: i.Node, Partition: uint64(i.Partition),
-				Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Err: i.Err,
-			})
+			h.RPC(ctx, rpcInfo(i))
 		}
 	}
 	if h.Topology != nil {

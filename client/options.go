@@ -114,3 +114,43 @@ func WithBound[B AnyBound](b B) ReadOption {
 	}
 	return boundOption{}
 }
+
+// TxOption changes one transaction.
+type TxOption func(*txSettings)
+
+type txSettings struct {
+	attemptsMax int
+	tag         string
+	priority    Priority
+	trace       *Trace
+}
+
+// WithMaxAttempts ends Update with a *ConflictError after n attempts. The default, 0, is to go on
+// until the context ends.
+func WithMaxAttempts(n int) TxOption { return func(s *txSettings) { s.attemptsMax = n } }
+
+// WithTag names a transaction for the hooks.
+func WithTag(tag string) TxOption { return func(s *txSettings) { s.tag = tag } }
+
+// WithPriority says who shall win when transactions wait for each other's locks.
+func WithPriority(p Priority) TxOption { return func(s *txSettings) { s.priority = p } }
+
+// WithTrace has t filled with all requests that the transaction makes, when it ends.
+func WithTrace(t *Trace) TxOption { return func(s *txSettings) { s.trace = t } }
+
+// Priority is by how many hours a transaction counts as older than it is. Of two that wait for
+// each other's locks the older one wins; so nobody starves, whatever the priorities.
+type Priority int8
+
+// Usual priorities.
+const (
+	PriorityLow    Priority = -1
+	PriorityNormal Priority = 0
+	PriorityHigh   Priority = 1
+)
+
+// SnapshotOption changes one View or Snapshot.
+type SnapshotOption func(*FixedBound)
+
+// WithSnapshotBound sets how old a state is read; the default is Strong.
+func WithSnapshotBound(b FixedBound) SnapshotOption { return func(s *FixedBound) { *s = b } }

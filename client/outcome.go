@@ -112,9 +112,15 @@ func (c *Client) OutcomeOf(ctx context.Context, token string) (Outcome, error) {
 }
 
 func (c *Client) outcomeOf(ctx context.Context, of claim) (Outcome, error) {
+	outcome, _, err := c.ask(ctx, of)
+	return outcome, typed(err)
+}
+
+// ask is the outcome of a commit and its timestamp, if it was committed. To ask makes it final.
+func (c *Client) ask(ctx context.Context, of claim) (Outcome, Timestamp, *kv.Error) {
 	ks, err := c.router.Keyspace(ctx, of.keyspace)
 	if err != nil {
-		return Unknown, typed(err)
+		return Unknown, 0, err
 	}
 	call := c.router.NewCall()
 	defer call.Release()
@@ -125,7 +131,7 @@ func (c *Client) outcomeOf(ctx context.Context, of claim) (Outcome, error) {
 	}}
 	a, err := call.Do(ctx)
 	if err != nil {
-		return Unknown, typed(err)
+		return Unknown, 0, err
 	}
-	return Outcome(a.Outcome), nil
+	return Outcome(a.Outcome), a.Timestamp, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func (w *world) read(p *part, q *kv.Read) *kv.Response {
 	a := &kv.Response{Term: p.term, Timestamp: q.Timestamp}
-	if a.Timestamp == 0 && len(q.Keys) > 1 {
+	if a.Timestamp == 0 && (len(q.Keys) > 1 || q.Stamped) {
 		a.Timestamp = w.draw()
 	}
 	for _, k := range q.Keys {
@@ -21,7 +21,7 @@ func (w *world) read(p *part, q *kv.Read) *kv.Response {
 			a.Rows = append(a.Rows, row)
 		}
 	}
-	if q.Timestamp == 0 && len(q.Keys) == 1 && len(a.Rows) > 0 {
+	if a.Timestamp == 0 && len(a.Rows) > 0 {
 		a.Timestamp = a.Rows[0].Version
 	}
 	return a
@@ -82,24 +82,87 @@ func (w *world) commit(p *part, q *kv.Commit) (*kv.Response, *kv.Error) {
 	case q.AsOf.UnixMillis() < w.oracle.UnixMillis()-10_000:
 		return nil, kv.Errorf(kv.Aborted, "the attempt is older than the window")
 	}
-	a := &kv.Response{Term: p.term}
 	p.seen[q.ID] = &result{}
-	values := make([][]byte, len(q.Writes))
-	for i := range q.Writes {
-		var err *kv.Error
-		if values[i], err = p.evaluate(&q.Writes[i], a); err != nil {
-			return nil, err
-		}
-	}
-	a.Timestamp = w.draw()
-	for i := range q.Writes {
-		k := string(q.Writes[i].Key)
-		p.rows[k] = append(p.rows[k], kv.Row{Key: kv.Key(k), Value: values[i], Version: a.Timestamp})
+	a, err := w.execute(p, q)
+	if err != nil {
+		return nil, err
 	}
 	p.seen[q.ID] = &result{response: a}
 	p.done[q.ID] = &result{response: a}
 	w.executed[q.ID]++
 	return a, nil
+}
+
+// piece is what a commit does in one partition.
+type piece struct {
+	p      *part
+	q      *kv.Part
+	values [][]byte
+}
+
+// execute is rules C3 and H at once: the world is held still.
+func (w *world) execute(p *part, q *kv.Commit) (*kv.Response, *kv.Error) {
+	pieces := []*piece{{p: p, q: &kv.Part{Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}}}
+	for i := range q.Parts {
+		other := &q.Parts[i]
+		j := slices.IndexFunc(w.parts, func(p *part) bool { return p.d.Partition == other.Partition })
+		if j < 0 || w.parts[j] == p {
+			return nil, kv.Errorf(kv.NotFound, "partition %d is not here", other.Partition)
+		}
+		if !w.parts[j].holdsAll(other.Reads, other.Spans, other.Writes) {
+			return nil, &kv.Error{Kind: kv.WrongPartition, Descriptors: w.descriptorsAround(w.parts[j])}
+		}
+		pieces = append(pieces, &piece{p: w.parts[j], q: other})
+	}
+	a := &kv.Response{Term: p.term}
+	for _, x := range pieces {
+		if err := x.validate(q); err != nil {
+			return nil, err
+		}
+		for i := range x.q.Writes {
+			value, err := x.p.evaluate(&x.q.Writes[i], a)
+			if err != nil {
+				return nil, err
+			}
+			x.values = append(x.values, value)
+		}
+	}
+	a.Timestamp = w.draw()
+	for _, x := range pieces {
+		for i := range x.q.Writes {
+			k := string(x.q.Writes[i].Key)
+			x.p.rows[k] = append(x.p.rows[k], kv.Row{Key: kv.Key(k), Value: x.values[i], Version: a.Timestamp})
+		}
+	}
+	return a, nil
+}
+
+// validate refuses reads that were overtaken.
+func (x *piece) validate(q *kv.Commit) *kv.Error {
+	newer := func(k string) *kv.Error {
+		if row, _ := x.p.at(k, 0); row.Version > q.Start {
+			return &kv.Error{Kind: kv.Conflict, Key: kv.Key(k), Message: "written after it was read"}
+		}
+		return nil
+	}
+	if len(x.q.Reads)+len(x.q.Spans) > 0 && q.Start == 0 {
+		return kv.Errorf(kv.Invalid, "reads without their timestamp")
+	}
+	for _, r := range x.q.Reads {
+		if err := newer(string(r.Key)); err != nil {
+			return err
+		}
+	}
+	for _, s := range x.q.Spans {
+		for k := range x.p.rows {
+			if s.Contains(kv.Key(k)) {
+				if err := newer(k); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (p *part) evaluate(w *kv.Write, a *kv.Response) ([]byte, *kv.Error) {

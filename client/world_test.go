@@ -33,6 +33,8 @@ type world struct {
 	executed map[kv.TxID]int
 	// admins counts admin requests that reached a backend.
 	admins int
+	// tooOld is how many of the next reads are answered with TooOld.
+	tooOld int
 }
 
 // fault is what goes wrong with one request.
@@ -314,6 +316,9 @@ func (n *node) execute(q *kv.Request) (*kv.Response, *kv.Error) {
 		return nil, &kv.Error{Kind: kv.WrongPartition, Descriptors: w.descriptorsAround(p)}
 	}
 	switch {
+	case q.Read != nil && w.tooOld > 0:
+		w.tooOld--
+		return nil, kv.Errorf(kv.TooOld, "forgotten")
 	case q.Read != nil:
 		return w.read(p, q.Read), nil
 	case q.Scan != nil:
@@ -341,10 +346,17 @@ func (p *part) holds(q *kv.Request) bool {
 	case q.Scan != nil:
 		return s.ContainsSpan(q.Scan.Span)
 	case q.Commit != nil:
-		return !slices.ContainsFunc(q.Commit.Writes, func(w kv.Write) bool { return !s.Contains(w.Key) })
+		return p.holdsAll(q.Commit.Reads, q.Commit.Spans, q.Commit.Writes)
 	default:
 		return s.Contains(q.Outcome.Anchor)
 	}
+}
+
+func (p *part) holdsAll(reads []kv.ReadMark, spans []kv.Span, writes []kv.Write) bool {
+	s := p.d.Span
+	return !slices.ContainsFunc(writes, func(w kv.Write) bool { return !s.Contains(w.Key) }) &&
+		!slices.ContainsFunc(reads, func(r kv.ReadMark) bool { return !s.Contains(r.Key) }) &&
+		!slices.ContainsFunc(spans, func(r kv.Span) bool { return !s.ContainsSpan(r) })
 }
 
 // at is the newest version of a key up to r; 0 = the newest of all.

@@ -64,9 +64,18 @@ func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // pause waits before a retry; false if the context or the router ends first.
 func (r *Router) pause(ctx context.Context, failures int) bool {
+	return r.Wait(ctx, r.Jitter(failures))
+}
+
+// Jitter is how long to wait after so many failures in a row, from 0.
+func (r *Router) Jitter(failures int) time.Duration {
 	r.mu.Lock()
-	d := r.session.Jitter(failures)
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	return r.session.Jitter(failures)
+}
+
+// Wait lets a time pass; false if the context or the router ends first.
+func (r *Router) Wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

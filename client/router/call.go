@@ -20,6 +20,7 @@ type Call struct {
 	Writes [1]kv.Write
 	// OnRetry, if set, hears of every wait before a retry; it must not block.
 	OnRetry func(id kv.TxID, sends int, why *kv.Error, wait time.Duration)
+	Meter   *Meter // nil: nobody measures
 
 	router  *Router
 	machine session.Call
@@ -109,7 +110,7 @@ func (c *Call) Release() {
 		return
 	}
 	c.Op, c.Read, c.Keys, c.Commit, c.Writes = session.Op{}, kv.Read{}, [1]kv.Key{}, kv.Commit{}, [1]kv.Write{}
-	c.router, c.reply, c.at, c.begun, c.OnRetry = nil, wire.Reply{}, place{}, begun{}, nil
+	c.router, c.reply, c.at, c.begun, c.OnRetry, c.Meter = nil, wire.Reply{}, place{}, begun{}, nil, nil
 	r.calls.Put(c)
 }
 
@@ -177,6 +178,7 @@ func (c *Call) Finish(ctx context.Context) (*kv.Response, *kv.Error) {
 		case session.Refresh:
 			a = c.refresh(ctx, a.Keyspace)
 		default:
+			c.Meter.add(c.machine.Stats().Sends)
 			return a.Response, a.Err
 		}
 	}
@@ -296,7 +298,7 @@ func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp)
 		return flight{}, c.step(func(m *session.Call) session.Action { return m.Refused(err) })
 	}
 	f := flight{link: l, action: a, address: address}
-	if r.config.OnRPC != nil {
+	if c.watched() {
 		f.start = time.Now()
 	}
 	return f, session.Action{}
@@ -306,11 +308,14 @@ func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp)
 func (c *Call) land(ctx context.Context, f flight) session.Action {
 	d, ok := c.await(ctx, f.link)
 	next, err := c.digest(ctx, d, ok)
-	if c.router.config.OnRPC != nil {
+	if c.watched() {
 		c.report(ctx, f.action, f.address, f.start, len(d.body), err)
 	}
 	return next
 }
+
+// watched reports whether anybody wants to hear of every copy.
+func (c *Call) watched() bool { return c.router.config.OnRPC != nil || c.Meter.traces() }
 
 func (c *Call) report(ctx context.Context, a session.Action, address string, start time.Time, n int, err *kv.Error) {
 	info := RPC{
@@ -320,7 +325,12 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	if err != nil {
 		info.Err = err
 	}
-	c.router.config.OnRPC(ctx, info)
+	if c.router.config.OnRPC != nil {
+		c.router.config.OnRPC(ctx, info)
+	}
+	if c.Meter.traces() {
+		c.Meter.note(info)
+	}
 }
 
 func method(q *kv.Request) string {

@@ -21,9 +21,14 @@ type Found struct {
 
 // ReadMany reads keys at one timestamp, which is drawn if at is 0: one answer for each key.
 func (r *Router) ReadMany(ctx context.Context, keys []kv.Key, at kv.Timestamp) ([]Found, kv.Timestamp, *kv.Error) {
+	return r.ReadManyMetered(ctx, keys, at, nil)
+}
+
+// ReadManyMetered is ReadMany under a meter.
+func (r *Router) ReadManyMetered(ctx context.Context, keys []kv.Key, at kv.Timestamp, meter *Meter) ([]Found, kv.Timestamp, *kv.Error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	m := &many{router: r, keys: keys, found: make([]Found, len(keys)), at: at}
+	m := &many{router: r, keys: keys, found: make([]Found, len(keys)), at: at, meter: meter}
 	left := make([]int, len(keys))
 	for i := range left {
 		left[i] = i
@@ -46,6 +51,7 @@ type many struct {
 	keys   []kv.Key
 	found  []Found
 	at     kv.Timestamp // 0: not drawn yet
+	meter  *Meter
 }
 
 // group parts keys, given by position, by partition as the map has it now. The largest
@@ -119,6 +125,7 @@ func (m *many) draw(ctx context.Context, group []int) ([]int, *kv.Error) {
 	key := m.keys[group[0]]
 	c := m.router.NewCall()
 	defer c.Release()
+	c.Meter = m.meter
 	c.Op = session.Op{Key: key, Request: kv.Request{Scan: &kv.Scan{Span: kv.Span{Start: key, End: key.Next()}}}}
 	a, err := c.Do(ctx)
 	if err != nil {
@@ -135,6 +142,7 @@ func (m *many) draw(ctx context.Context, group []int) ([]int, *kv.Error) {
 func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
 	c := m.router.NewCall()
 	defer c.Release()
+	c.Meter = m.meter
 	c.Read = kv.Read{Keys: make([]kv.Key, len(group)), Timestamp: at}
 	for i, k := range group {
 		c.Read.Keys[i] = m.keys[k]

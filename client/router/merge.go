@@ -138,7 +138,7 @@ func (s *Scan) settle() *kv.Error {
 // begin gets the first page of every span. The very first one may draw the timestamp, so
 // the others wait for it.
 func (s *Scan) begin() *kv.Error {
-	for _, span := range s.query.spans() {
+	for _, span := range s.query.Spans() {
 		if !span.IsEmpty() {
 			s.all = append(s.all, &cursor{scan: s, rest: span})
 		}
@@ -192,7 +192,7 @@ func (r *Router) Count(ctx context.Context, q ScanQuery) (int64, kv.Timestamp, *
 		at    = q.At
 		work  = slots{free: make(chan struct{}, parallelMax)}
 	)
-	for i, span := range q.spans() {
+	for i, span := range q.Spans() {
 		if i == 0 && at == 0 {
 			p := r.fetch(ctx, &q, span, 0, 0, true).page(ctx)
 			if p.err != nil {

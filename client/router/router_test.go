@@ -259,7 +259,7 @@ func TestQueue(t *testing.T) {
 
 func TestScanSpans(t *testing.T) {
 	q := ScanQuery{Keyspace: kv.Keyspace{ID: 1, Scheme: kv.SchemeHash, Partitions: 3}, Start: []byte("a")}
-	spans := q.spans()
+	spans := q.Spans()
 	if len(spans) != 3 || !slices.Equal(spans[1].Start, kv.MakeHashKey(1, 1, []byte("a"))) || !slices.Equal(spans[1].End, kv.MakeHashKey(1, 2, nil)) {
 		t.Errorf("%v", spans)
 	}

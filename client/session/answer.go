@@ -55,7 +55,7 @@ func (c *Call) Refused(e *kv.Error) Action {
 		return c.backoff(e)
 	case kv.NotFound:
 		return c.notFound(e)
-	case kv.Conflict, kv.Expectation:
+	case kv.Conflict, kv.Expectation, kv.TooOld:
 		return c.fail(e) // about the name: final, whatever copies there were
 	case kv.Internal:
 		c.name.unsure = true
@@ -84,11 +84,16 @@ func (c *Call) notLeader(e *kv.Error) Action {
 	return c.redirect(e)
 }
 
-// wrongPartition: nothing was done there; the answer brings news.
+// wrongPartition: nothing was done there; the answer brings news. Of a commit with parts any of
+// its partitions may have refused: unless a copy was lost, nothing will ever be done under its name, and
+// it is parted again.
 func (c *Call) wrongPartition(e *kv.Error) Action {
 	news := false
 	for _, d := range e.Descriptors {
 		news = c.s.Map.LearnDescriptor(d) || news
+	}
+	if c.name.parted && !c.name.unsure && !c.op.Named {
+		c.forgetName()
 	}
 	if news {
 		return c.redirect(e)
@@ -124,8 +129,8 @@ func (c *Call) dead(e *kv.Error) Action {
 		}
 		c.learnTerm(e)
 	}
-	if c.op.Named {
-		return c.fail(e)
+	if c.op.Named || e.Kind == kv.Aborted && len(c.name.commit.Parts) > 0 {
+		return c.fail(e) // wounded by another transaction, as a rule: its reads must be made again (rule I5)
 	}
 	return c.rename(e)
 }

@@ -30,6 +30,9 @@ type Op struct {
 	Named bool
 	// FirstID is the id of a commit's first attempt; zero: it is drawn.
 	FirstID kv.TxID
+	// Split: the keys of the commit may lie in several partitions; it is sent with Parts then. It
+	// has a write, and Key is that of the first one. Without Split such a commit is WrongPartition.
+	Split bool
 }
 
 // ActionKind is what the shell is asked to do.
@@ -81,6 +84,7 @@ type name struct {
 	home     kv.PartitionID // that it was drawn for; 0 = none. An Outcome has one too
 	unsure   bool           // a copy under this name may have been executed
 	inFlight bool           // a copy is under way
+	parted   bool           // it has its parts
 }
 
 // tries is what did not work so far.
@@ -155,7 +159,10 @@ func (c *Call) route() Action {
 		}
 		return c.lost(&kv.Error{Kind: kv.Unavailable, Key: c.op.Key, Message: "no partition is known that holds the key"})
 	}
-	if !c.fits(place.Descriptor.Span) {
+	if c.outgrown(place) && !c.name.unsure && !c.op.Named {
+		c.forgetName() // every copy was refused, so nothing was done under it
+	}
+	if !c.fits(place) {
 		return c.end(&kv.Error{
 			Kind: kv.WrongPartition, Descriptors: []*kv.Descriptor{place.Descriptor},
 			Message: "the keys are not in one partition: part them",
@@ -164,6 +171,9 @@ func (c *Call) route() Action {
 	node, ok := c.chooseNode(place)
 	if !ok {
 		return c.lost(kv.Errorf(kv.Unavailable, "partition %d has no voter that is known", place.Descriptor.Partition))
+	}
+	if c.op.Split && !c.name.parted && !c.part(place) {
+		return c.lost(&kv.Error{Kind: kv.Unavailable, Key: c.op.Key, Message: "no partition is known that holds one of the commit's keys"})
 	}
 	c.node = node
 	c.address(place)
@@ -202,32 +212,20 @@ func (c *Call) chooseNode(p *Place) (kv.NodeID, bool) {
 	return c.node, found
 }
 
-// fits reports whether all keys of the request lie in a span. Scans are cut to fit.
-func (c *Call) fits(s kv.Span) bool {
+// fits reports whether all keys of the request lie in a partition. Scans are cut to fit, commits
+// that may be are parted.
+func (c *Call) fits(p *Place) bool {
 	q := &c.op.Request
-	if q.Read != nil {
+	switch {
+	case c.op.Split:
+		return !c.outgrown(p)
+	case q.Commit != nil:
+		return holds(p.Descriptor.Span, q.Commit)
+	case q.Read != nil:
 		for _, k := range q.Read.Keys {
-			if !s.Contains(k) {
+			if !p.Descriptor.Span.Contains(k) {
 				return false
 			}
-		}
-	}
-	if q.Commit == nil {
-		return true
-	}
-	for i := range q.Commit.Writes {
-		if !s.Contains(q.Commit.Writes[i].Key) {
-			return false
-		}
-	}
-	for _, r := range q.Commit.Reads {
-		if !s.Contains(r.Key) {
-			return false
-		}
-	}
-	for _, r := range q.Commit.Spans {
-		if !s.ContainsSpan(r) {
-			return false
 		}
 	}
 	return true
@@ -272,10 +270,7 @@ func (c *Call) commitFor(p *Place) *kv.Commit {
 			m = new(kv.Commit)
 		}
 		*m = *c.op.Request.Commit
-		m.ID, m.Term, m.AsOf = c.op.FirstID, p.Term, c.s.heard
-		if c.stats.Attempts > 1 || m.ID.IsZero() {
-			m.ID = c.s.NewID()
-		}
+		c.baptize(m, p)
 		c.name.commit = m
 	}
 	if c.name.home == 0 {
@@ -286,7 +281,19 @@ func (c *Call) commitFor(p *Place) *kv.Commit {
 	}
 	question := *c.name.commit
 	question.Term = 0
+	if c.op.Split { // the other keys may be elsewhere
+		question.Reads, question.Spans, question.Parts = nil, nil, nil
+		question.Writes = question.Writes[:1]
+	}
 	return &question
+}
+
+// baptize gives a commit a new name.
+func (c *Call) baptize(m *kv.Commit, p *Place) {
+	m.ID, m.Term, m.AsOf = c.op.FirstID, p.Term, c.s.heard
+	if c.stats.Attempts > 1 || m.ID.IsZero() {
+		m.ID = c.s.NewID()
+	}
 }
 
 // forgetName makes the next copy go out under a new name.

@@ -1,0 +1,206 @@
+package client
+
+import (
+	"context"
+	"sync"
+
+	"github.com/kvd-db/kvd/client/router"
+	"github.com/kvd-db/kvd/client/session"
+	"github.com/kvd-db/kvd/kv"
+)
+
+// view reads the whole cluster at one timestamp, which the first read finds out: the leader that
+// it comes to draws it. Any number of goroutines may use it.
+type view struct {
+	router  *router.Router
+	meter   *router.Meter
+	drawing chan struct{} // held by the read that finds the timestamp out; of one
+
+	mu     sync.Mutex
+	at     Timestamp // 0: not found out yet
+	spaces map[string]kv.Keyspace
+}
+
+func newView(r *router.Router, m *router.Meter, at Timestamp) *view {
+	return &view{router: r, meter: m, at: at, drawing: make(chan struct{}, 1), spaces: map[string]kv.Keyspace{}}
+}
+
+// timestamp is the one of all reads; 0: there was none yet.
+func (v *view) timestamp() Timestamp {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.at
+}
+
+// keyspace is what a name means: the same for the view's whole life.
+func (v *view) keyspace(ctx context.Context, name string) (kv.Keyspace, *kv.Error) {
+	v.mu.Lock()
+	ks, ok := v.spaces[name]
+	v.mu.Unlock()
+	if ok {
+		return ks, nil
+	}
+	ks, err := v.router.Keyspace(ctx, name)
+	if err != nil {
+		return ks, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if first, ok := v.spaces[name]; ok {
+		return first, nil
+	}
+	v.spaces[name] = ks
+	return ks, nil
+}
+
+// known is the keyspaces that the view has met.
+func (v *view) known() []kv.Keyspace {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	all := make([]kv.Keyspace, 0, len(v.spaces))
+	for _, ks := range v.spaces {
+		all = append(all, ks)
+	}
+	return all
+}
+
+// read does a read at the view's timestamp. If that is not known yet, it is given 0 and names the
+// one that was drawn; all other reads wait for it.
+func (v *view) read(ctx context.Context, do func(at Timestamp) (Timestamp, *kv.Error)) *kv.Error {
+	if at := v.timestamp(); at != 0 {
+		_, err := do(at)
+		return err
+	}
+	select {
+	case v.drawing <- struct{}{}:
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+	defer func() { <-v.drawing }()
+	drawn, err := do(v.timestamp()) // another read may have found it out by now
+	if err == nil {
+		v.mu.Lock()
+		v.at = max(v.at, drawn)
+		v.mu.Unlock()
+	}
+	return err
+}
+
+// ended is why a context is done.
+func ended(ctx context.Context) *kv.Error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return kv.Errorf(kv.Timeout, "the deadline has passed")
+	}
+	return kv.Errorf(kv.Canceled, "the context was canceled")
+}
+
+// get reads one key; the value is the caller's own.
+func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte) (found seen, err *kv.Error) {
+	err = v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
+		call := v.router.NewCall()
+		defer call.Release()
+		call.Meter = v.meter
+		call.Keys[0] = ks.FullKey(key)
+		call.Read = kv.Read{Keys: call.Keys[:], Timestamp: at, Stamped: true}
+		call.Op = session.Op{Key: call.Keys[0], Request: kv.Request{Read: &call.Read}}
+		a, err := call.Do(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if a.Timestamp == 0 {
+			return 0, kv.Errorf(kv.Internal, "a read was answered without its timestamp")
+		}
+		if len(a.Rows) > 0 {
+			row := &a.Rows[0]
+			found = seen{value: append([]byte{}, row.Value...), version: row.Version, found: true}
+		}
+		return a.Timestamp, nil
+	})
+	return found, err
+}
+
+// getMany reads keys; the values are the caller's own.
+func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte) ([]seen, *kv.Error) {
+	if len(keys) == 1 {
+		one, err := v.get(ctx, ks, keys[0])
+		return []seen{one}, err
+	}
+	full := make([]kv.Key, len(keys))
+	for i, k := range keys {
+		full[i] = ks.FullKey(k)
+	}
+	all := make([]seen, len(keys))
+	err := v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
+		found, drawn, err := v.router.ReadManyMetered(ctx, full, at, v.meter)
+		for i := range found {
+			all[i] = seen{value: found[i].Row.Value, version: found[i].Row.Version, found: found[i].Ok}
+		}
+		return drawn, err
+	})
+	return all, err
+}
+
+// rows is a scan under way, with its next row.
+type rows struct {
+	scan *router.Scan
+	next kv.Row
+	more bool // there is a next row
+}
+
+// scan begins a scan and waits for its first row. close must be called.
+func (v *view) scan(ctx context.Context, q router.ScanQuery) (*rows, *kv.Error) {
+	r := &rows{}
+	q.Meter = v.meter
+	err := v.read(ctx, func(at Timestamp) (_ Timestamp, err *kv.Error) {
+		q.At = at
+		r.scan = v.router.Scan(ctx, q)
+		r.next, r.more, err = r.scan.Next()
+		return r.scan.Timestamp(), err
+	})
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *rows) advance() (err *kv.Error) {
+	r.next, r.more, err = r.scan.Next()
+	return err
+}
+
+func (r *rows) close() {
+	if r.scan != nil {
+		r.scan.Close()
+	}
+}
+
+// draw finds the timestamp out without reading anything.
+func (v *view) draw(ctx context.Context, keyspace string) *kv.Error {
+	if v.timestamp() != 0 {
+		return nil
+	}
+	ks, err := v.keyspace(ctx, keyspace)
+	if err == nil {
+		_, err = v.get(ctx, ks, []byte{0})
+	}
+	return err
+}
+
+// queryOf is a scan of a transaction or snapshot: it has a timestamp already.
+func queryOf(ks kv.Keyspace, r Range, s *scanSettings) (router.ScanQuery, *kv.Error) {
+	switch {
+	case s.limit < 0:
+		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "limit %d: it must not be negative", s.limit)
+	case s.bound != FixedBound{}:
+		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "a scan of a transaction or snapshot has its timestamp: it takes no bound")
+	}
+	return router.ScanQuery{Keyspace: ks, Start: r.Start, End: r.End, Reverse: s.reverse, KeysOnly: s.keysOnly, Limit: s.limit}, nil
+}
+
+func scanSettingsOf(opts []ScanOption) (s scanSettings) {
+	for _, o := range opts {
+		o.scan(&s)
+	}
+	return s
+}
