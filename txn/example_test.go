@@ -38,3 +38,38 @@ func ExampleTable() {
 	// <nil>
 	// read
 }
+
+// A transaction over two partitions locks its own part here, waits for the other partition, and
+// draws. Another writer waits, holding nothing; a read waits only once the draw is asked for.
+func ExampleTable_Lock() {
+	t := txn.NewTable(100)
+	k := kv.Key("k")
+	write := func(name string) *txn.Guard {
+		g := &txn.Guard{Owner: name, Latches: []txn.Latch{{Span: kv.Span{Start: k}, Mode: txn.Exclusive}}}
+		t.Acquire(g)
+		return t.NextGranted()
+	}
+	transfer := write("transfer")
+	t.Lock(transfer)
+	others := txn.NewCoordinator(1)
+
+	put := write("put") // granted past the lock
+	t.Wait(put, t.Blocker(put))
+	fmt.Println(put.Held(), "nothing to await:", t.AwaitKeys(&txn.Await{Owner: "early", At: txn.Strong}, []kv.Key{k}))
+
+	if others.Acknowledged(0) {
+		t.Asked(transfer)
+	}
+	late := &txn.Await{Owner: "late", At: txn.Strong}
+	fmt.Println("nothing to await:", t.AwaitKeys(late, []kv.Key{k}))
+
+	t.Propose(transfer, 10)
+	fmt.Println(t.LockOn(k).Owner, t.NextGranted(), t.NextReady())
+	t.Applied(transfer)
+	fmt.Println(t.LockOn(k), t.NextGranted().Owner, t.NextReady().Owner)
+	// Output:
+	// false nothing to await: true
+	// nothing to await: false
+	// transfer <nil> <nil>
+	// <nil> put late
+}

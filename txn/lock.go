@@ -28,9 +28,9 @@ func (t *Table) Lock(g *Guard) {
 	t.beginLocks(g)
 	for i := range g.Latches {
 		l := &g.Latches[i]
-		l.held = false
 		if l.Wide {
 			t.spans.Delete(l)
+			l.held = false
 			t.lockSpan(l)
 			t.release(l)
 			continue

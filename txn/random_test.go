@@ -3,29 +3,40 @@ package txn
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/kvd-db/kvd/kv"
 )
 
-// naive is a table as rule C2 states it, without any index: what is granted, and which reads
-// are ready, follows from looking at everything.
+// naive is a table as rule C2 states it, without any index: what is granted, which lock blocks,
+// and which reads are ready, follows from looking at everything.
 type naive struct {
-	t      *testing.T
-	table  *Table
-	rng    *rand.Rand
-	active []*item // declared and not finished, in order of declaration
-	log    []*item // proposed, not applied
-	reads  []*waitingRead
-	ts     kv.Timestamp
-	step   int
+	t        *testing.T
+	table    *Table
+	rng      *rand.Rand
+	active   []*item // declared and not finished, in order of declaration
+	locked   []*item // with locks, in the order of locking
+	log      []*item // proposed, not applied
+	reads    []*waitingRead
+	ts       kv.Timestamp
+	step     int
+	arrivals int
+	met      met
 }
+
+// met counts what the histories came by, so that none of it is missed by all of them.
+type met struct{ restored, again, askedUnlocked, lockedReads, spanBlocked int }
 
 type item struct {
 	guard   *Guard
 	state   state
 	c       kv.Timestamp
 	granted int // the step in which it was
+	arrival int
+	waited  int     // how often it waited for locks
+	waiters []*item // parked, by arrival
+	holder  *item
 }
 
 type waitingRead struct {
@@ -130,9 +141,10 @@ func (n *naive) finish(x *item) {
 
 func (n *naive) act() {
 	n.step++
-	switch n.rng.IntN(8) {
+	switch n.rng.IntN(11) {
 	case 0, 1:
-		x := &item{guard: n.randomGuard(), state: waiting}
+		n.arrivals++
+		x := &item{guard: n.randomGuard(), state: waiting, arrival: n.arrivals}
 		x.guard.Owner = x
 		n.active = append(n.active, x)
 		if !n.table.Acquire(x.guard) {
@@ -141,17 +153,14 @@ func (n *naive) act() {
 	case 2, 3:
 		n.proposeNext()
 	case 4:
-		if len(n.log) > 0 {
-			x := n.log[0]
-			n.log = n.log[1:]
-			n.table.Applied(x.guard)
-			x.state = idle
-		}
+		n.applyNext()
 	case 5:
-		if x := n.pick([]state{waiting, held, asked}[n.rng.IntN(3)]); x != nil {
-			n.table.Drop(x.guard)
-			x.state = idle
-			n.finish(x)
+		n.drop()
+	case 6:
+		n.lockHeld()
+	case 7, 8:
+		if len(n.locked) > 0 {
+			n.goOn(n.locked[n.rng.IntN(len(n.locked))])
 		}
 	default:
 		n.read()
@@ -159,18 +168,50 @@ func (n *naive) act() {
 }
 
 // proposeNext proposes the first asked guard: those asked in one step are answered in order.
-func (n *naive) proposeNext() {
+func (n *naive) proposeNext() bool {
 	for _, x := range n.active {
-		if x.state != asked {
-			continue
+		if x.state == asked {
+			n.propose(x)
+			n.finish(x)
+			return true
 		}
-		n.ts += kv.Timestamp(1 + n.rng.IntN(3))
-		n.table.Propose(x.guard, n.ts)
-		x.state, x.c = pending, n.ts
-		n.finish(x)
-		n.log = append(n.log, x)
+	}
+	return false
+}
+
+func (n *naive) propose(x *item) {
+	n.ts += kv.Timestamp(1 + n.rng.IntN(3))
+	n.table.Propose(x.guard, n.ts)
+	x.state, x.c = pending, n.ts
+	n.log = append(n.log, x)
+}
+
+func (n *naive) applyNext() bool {
+	if len(n.log) == 0 {
+		return false
+	}
+	x := n.log[0]
+	n.log = n.log[1:]
+	n.table.Applied(x.guard)
+	x.state = idle
+	n.unlocked(x)
+	return true
+}
+
+func (n *naive) drop() {
+	x := n.pick([]state{waiting, held, asked}[n.rng.IntN(3)])
+	if n.rng.IntN(3) == 0 {
+		x = n.randomParked()
+	}
+	if x == nil {
 		return
 	}
+	n.table.Drop(x.guard)
+	if x.state == parked {
+		x.holder.waiters = slices.DeleteFunc(x.holder.waiters, func(y *item) bool { return y == x })
+	}
+	x.state = idle
+	n.finish(x)
 }
 
 func (n *naive) read() {
@@ -181,9 +222,12 @@ func (n *naive) read() {
 	r.await.Owner = r
 	ks := []kv.Key{kv.Key(n.randomKey()), kv.Key(n.randomKey())}
 	all := n.rng.IntN(3) == 0
-	for _, x := range append(append([]*item{}, n.active...), n.log...) {
+	for _, x := range slices.Concat(n.active, n.locked, n.log) {
 		if (x.state == asked || x.state == pending && x.c <= r.await.At) && (writesKey(x, ks) || all && writesKey(x, everyKey)) {
 			r.set = append(r.set, x)
+			if x.guard.Locked() {
+				n.met.lockedReads++
+			}
 		}
 	}
 	if all {
@@ -217,8 +261,7 @@ func (n *naive) settle() {
 				n.t.Fatalf("step %d: a guard overtakes another one", n.step)
 			}
 		}
-		n.table.Asked(g)
-		x.state = asked
+		n.granted(x)
 	}
 	for i, x := range n.active {
 		if x.state != waiting {
@@ -233,6 +276,7 @@ func (n *naive) settle() {
 		}
 	}
 	n.settleReads()
+	n.compareLocks()
 }
 
 func (n *naive) settleReads() {
@@ -256,30 +300,29 @@ func (n *naive) settleReads() {
 }
 
 func TestTableAgainstTheRule(t *testing.T) {
+	var seen met
 	for seed := range uint64(300) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			n := &naive{t: t, table: NewTable(1000), rng: rand.New(rand.NewPCG(seed, 1))}
+			n.restore()
 			for range 300 {
 				n.act()
 				n.settle()
 			}
-			for len(n.active) > 0 { // all finish once nothing new comes
+			for len(n.active)+len(n.locked)+len(n.log) > 0 { // all finish once nothing new comes
 				n.step++
-				before := len(n.active)
-				n.proposeNext()
-				n.settle()
-				if len(n.active) == before {
+				if !n.proposeNext() && !n.lockHeld() && !n.applyNext() && !n.goOn(firstOf(n.locked)) {
 					t.Fatal("deadlock")
 				}
+				n.settle()
 			}
-			for _, x := range n.log {
-				n.table.Applied(x.guard)
-				x.state = idle
+			if n.table.Len() != 0 || n.table.Waiting() != 0 || n.table.Locks() != 0 || len(n.reads) != 0 {
+				t.Fatalf("left: %d keys, %d guards, %d locks, %d reads", n.table.Len(), n.table.Waiting(), n.table.Locks(), len(n.reads))
 			}
-			n.settle()
-			if n.table.Len() != 0 || n.table.Waiting() != 0 || len(n.reads) != 0 {
-				t.Fatalf("left: %d keys, %d guards, %d reads", n.table.Len(), n.table.Waiting(), len(n.reads))
-			}
+			seen.add(n.met)
 		})
+	}
+	if seen.restored == 0 || seen.again == 0 || seen.askedUnlocked == 0 || seen.lockedReads == 0 || seen.spanBlocked == 0 {
+		t.Errorf("the histories miss something: %+v", seen)
 	}
 }
