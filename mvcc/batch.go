@@ -17,6 +17,7 @@ type Batch struct {
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
 	locks   pendingLocks
+	deletes int // of single engine keys
 }
 
 // NewBatch begins an empty batch.
@@ -221,6 +222,12 @@ func (b *Batch) DeleteSystem(key string) error {
 	return wrapError("deleting a system record", b.b.Delete(appendSystemKey(nil, key), nil))
 }
 
+// deleteKey deletes one engine key.
+func (b *Batch) deleteKey(ek []byte) error {
+	b.deletes++
+	return b.b.Delete(ek, nil)
+}
+
 func (b *Batch) set(key, value []byte) error {
 	return wrapError("writing", b.b.Set(key, value, nil))
 }
@@ -243,21 +250,11 @@ func (b *Batch) Commit() error {
 	size := b.b.Len() + perEntryBytes*int(b.b.Count())
 	err := wrapError("committing a batch", b.b.Commit(pebble.NoSync))
 	b.Discard()
-	if err != nil || !b.e.opts.Deterministic {
+	if err != nil {
 		return err
 	}
-	// A full memtable would be flushed in the background, at a time of its own choosing.
-	if b.e.unflushedBytes += size; b.e.unflushedBytes <= b.e.opts.MemTableBytes/8 {
-		return nil
-	}
-	if err := b.e.Flush(); kv.KindOf(err) != kv.DiskFull { // the batch is in: a full disk concerns the next one
-		return err
-	}
-	return nil
+	return b.e.committed(size, b.deletes)
 }
-
-// perEntryBytes is above what the memtable adds to an entry.
-const perEntryBytes = 128
 
 // plantIndex is the planted bug ApplyWithoutIndex: the applied index is not in the batch of its
 // data but goes ahead of it, and now and then a flush comes between.

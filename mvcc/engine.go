@@ -13,17 +13,17 @@ import (
 // Engine is one open store. Its methods may be called from several goroutines at once; a
 // Batch and a Reader belong to one. With Options.Deterministic everything belongs to one.
 type Engine struct {
-	opts     Options
-	db       *pebble.DB
-	pebble   *pebble.Options
-	health   *health
-	staging  string // directory of tables being received
-	retained retained
+	opts      Options
+	db        *pebble.DB
+	pebble    *pebble.Options
+	health    *health
+	staging   string // directory of tables being received
+	retained  retained
+	unflushed unflushed
 
 	// Deterministic only.
-	unflushedBytes int                  // of batches, since the last flush
-	flushes        int                  // since the last compaction
-	readers        map[*Reader]struct{} // open
+	flushes int                  // since the last compaction
+	readers map[*Reader]struct{} // open
 
 	spans     *spans        // nil until the first claim
 	receivers atomic.Uint64 // numbers the staged files
@@ -90,7 +90,7 @@ func (e *Engine) Abandon() error {
 // Flush makes everything committed so far durable. It fails, instead of waiting, while the
 // disk refuses writes.
 func (e *Engine) Flush() error {
-	e.unflushedBytes = 0
+	e.unflushed.reset()
 	e.health.gate.set(true)
 	done, err := e.db.AsyncFlush()
 	if err != nil {
@@ -114,6 +114,7 @@ func (e *Engine) Flush() error {
 
 // FlushAsync begins to make everything committed so far durable, and does not wait.
 func (e *Engine) FlushAsync() error {
+	e.unflushed.reset()
 	_, err := e.db.AsyncFlush()
 	return wrapError("flushing", err)
 }

@@ -213,5 +213,5 @@ func (g *collector) delete(ek []byte, storedBytes int) error {
 	g.res.Examined++
 	g.res.Versions++
 	g.res.Bytes += int64(len(ek) + storedBytes)
-	return wrapError("collecting garbage", g.b.b.Delete(ek, nil))
+	return wrapError("collecting garbage", g.b.deleteKey(ek))
 }

@@ -81,3 +81,37 @@ func BenchmarkTakeLock(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLockOnHotKey asks for the lock of a key that was locked and unlocked many times by many transactions.
+func BenchmarkLockOnHotKey(b *testing.B) {
+	for _, flushed := range []bool{false, true} {
+		for _, times := range []int{10, 1000, 10_000} {
+			e := benchStore(b, benchKeys, 1, true)
+			k := benchKey(77)
+			for i := range times {
+				l := exclusive(k, 1)
+				l.ID = kv.TxID{byte(i >> 16), byte(i >> 8), byte(i)}
+				batch := e.NewBatch()
+				must(b, batch.PutLock(l))
+				must(b, batch.Commit())
+				batch = e.NewBatch()
+				_, _, err := batch.TakeLock(k, Exclusive, l.ID)
+				must(b, err)
+				must(b, batch.Commit())
+			}
+			if flushed {
+				must(b, e.Flush())
+			}
+			b.Run(fmt.Sprintf("flushed=%v/times=%d", flushed, times), func(b *testing.B) {
+				r, err := e.NewReader()
+				must(b, err)
+				defer r.Close()
+				for range b.N {
+					if _, ok, err := r.LockOn(k); ok || err != nil {
+						b.Fatal(ok, err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -96,7 +96,7 @@ func (b *Batch) PutRecord(r *Record) error {
 
 // DeleteRecord removes a transaction record.
 func (b *Batch) DeleteRecord(anchor kv.Key, id kv.TxID) error {
-	return wrapError("deleting a record", b.b.Delete(appendRecordKey(nil, anchor, id), nil))
+	return wrapError("deleting a record", b.deleteKey(appendRecordKey(nil, anchor, id)))
 }
 
 // Records calls fn for the records whose anchor keys lie in the span, by anchor and id, until fn

@@ -267,7 +267,7 @@ func (s *scan) newestBackward() (ts kv.Timestamp, left bool, err error) {
 			return 0, false, err
 		}
 		if t > s.a.Timestamp {
-			return ts, false, nil
+			return ts, s.leaveBackward(), nil
 		}
 		if lv := s.it.LazyValue(); lv.Len() > copyBytesMax {
 			break
@@ -288,6 +288,17 @@ func (s *scan) newestBackward() (ts kv.Timestamp, left bool, err error) {
 		return 0, false, err
 	}
 	return ts, false, s.keep()
+}
+
+// leaveBackward tries whether the key before is a few steps away: then they cost less than a seek.
+func (s *scan) leaveBackward() (left bool) {
+	for range versionStepsMax {
+		s.left--
+		if !s.it.Prev() || !samePrefix(s.it.Key(), s.prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scan) keep() error {

@@ -69,7 +69,7 @@ func (b *Batch) DeleteLock(k kv.Key, s Strength, id kv.TxID) error {
 
 func (b *Batch) deleteLock(ek []byte) error {
 	b.locks.set(ek, nil)
-	return wrapError("deleting a lock", b.b.Delete(ek, nil))
+	return wrapError("deleting a lock", b.deleteKey(ek))
 }
 
 // TakeLock removes the lock of exactly this holder (rule F5) and returns it as it was: what this batch has put or
