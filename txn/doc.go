@@ -18,8 +18,7 @@
 //	Table        latches of keys and spans (C2), locks (C2, F2), pending versions (C5b),
 //	             awaits of reads (D2, D3)
 //	Seen         ids of this term: running | aborted | committed, a sliding window (I6 to I8)
-//	Coordinator  participants that have acknowledged a Prepare (H2 to H5)
-//	Resolver     participants that have confirmed a Resolve (H7, H8)
+//	Roll         participants that have acknowledged (H2 to H5) or confirmed (H7, H8)
 //
 // One Table entry per key holds the queue of latches, the locks and the pending versions, so a
 // put costs three operations of the tree: find, insert, remove.

@@ -51,13 +51,13 @@ func ExampleTable_Lock() {
 	}
 	transfer := write("transfer")
 	t.Lock(transfer)
-	others := txn.NewCoordinator(1)
+	others := txn.NewRoll(1)
 
 	put := write("put") // granted past the lock
 	t.Wait(put, t.Blocker(put))
 	fmt.Println(put.Held(), "nothing to await:", t.AwaitKeys(&txn.Await{Owner: "early", At: txn.Strong}, []kv.Key{k}))
 
-	if others.Acknowledged(0) {
+	if others.Answered(0) {
 		t.Asked(transfer)
 	}
 	late := &txn.Await{Owner: "late", At: txn.Strong}
