@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
-	"github.com/kvd-db/kvd/txn"
 )
 
 // caller is who asked another partition something.
@@ -56,10 +55,8 @@ type retry struct {
 	i   int
 }
 
-const (
-	retryAfter = 100 * time.Millisecond // a call that did not get through
-	watchEvery = 5 * time.Second        // a lock for which nobody waits
-)
+// retryAfter is how long a call that did not get through waits to be made again.
+const retryAfter = 100 * time.Millisecond
 
 // later lets who try again after a while.
 func (l *leader) later(who retrier, i int) {
@@ -68,13 +65,9 @@ func (l *leader) later(who retrier, i int) {
 
 // retryTick does what is due.
 func (l *leader) retryTick() {
-	now := l.sink.Now()
-	for _, q := range []*queueOfRetries{&l.transactions.soon, &l.transactions.watched} {
-		for n := q.Len(); n > 0 && q.At(0).at <= now; n-- {
-			x, _ := q.Pop()
-			x.who.retry(l, x.i)
-		}
+	q, now := &l.transactions.soon, l.sink.Now()
+	for n := q.Len(); n > 0 && q.At(0).at <= now; n-- {
+		x, _ := q.Pop()
+		x.who.retry(l, x.i)
 	}
 }
-
-type queueOfRetries = txn.FIFO[retry]

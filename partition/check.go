@@ -101,8 +101,8 @@ func (l *leader) checkParts(q *kv.Commit, size int) *kv.Error {
 func (l *leader) checkPrepare(q *kv.Prepare) *kv.Error {
 	n := len(q.Reads) + len(q.Spans) + len(q.Writes)
 	switch {
-	case q.ID.IsZero() || q.Partition == 0 || len(q.Anchor) == 0 || n == 0:
-		return kv.Errorf(kv.Invalid, "a Prepare of transaction %v names no anchor, or nothing to lock", q.ID)
+	case q.ID.IsZero() || q.Partition == 0 || q.Partition == l.id || len(q.Anchor) == 0 || n == 0:
+		return kv.Errorf(kv.Invalid, "a Prepare of transaction %v names no anchor elsewhere, or nothing to lock", q.ID)
 	case n > kv.CommitKeysMax:
 		return kv.LimitError("the number of keys and spans of a commit", kv.CommitKeysMax, int64(n), "split the transaction")
 	case n > len(q.Writes) && q.Start == 0:

@@ -217,6 +217,7 @@ func (p *Partition) Tick() {
 		t.work.expired(l, t)
 	}
 	l.retryTick()
+	l.watchTick()
 	l.run()
 }
 

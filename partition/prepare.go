@@ -28,10 +28,12 @@ type prepared struct {
 	told    *ticket // Resolves that wait until the locks are gone
 	fate    fate
 	// since is the newest timestamp heard of when the locks were applied. The acknowledgement came
-	// later, and so did the draw of the commit timestamp: it is above since (rule B2).
+	// later, and so did the draw of the commit timestamp: it is above since (rule B2). 0: an earlier
+	// leader may have acknowledged.
 	since      kv.Timestamp
 	undecided  bool // of the planted bug UndecidedCache
 	question   question
+	arrived    kv.Instant
 	prev, next *prepared
 }
 
@@ -51,7 +53,8 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 		l.prepareAgain(p, id)
 		return
 	}
-	p := &prepared{Attempt: q.Attempt}
+	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now()}
+	p.question.at = p.arrived
 	p.intent = intent{owner: p, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes, locks: true}
 	if err := p.declare(); err != nil {
 		l.sink.Reply(id, nil, err)
@@ -196,9 +199,7 @@ func (p *prepared) applied(l *leader) {
 	l.acknowledge(p)
 	if p.fate.known {
 		l.resolve(p)
-		return
 	}
-	l.watch(p)
 }
 
 // shareNothing is the planted bug NoShared: what was read is free once it was validated.

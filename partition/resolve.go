@@ -2,6 +2,7 @@ package partition
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
@@ -11,10 +12,10 @@ import (
 // transactions are those over several partitions that concern this one: as a participant (prepared)
 // and as the anchor, after the commit (records).
 type transactions struct {
-	byID          map[kv.TxID]*prepared // never iterated
-	first, last   *prepared             // in order of arrival
-	records       map[kv.TxID]*resolver // never iterated
-	soon, watched queueOfRetries        // by time
+	byID        map[kv.TxID]*prepared // never iterated
+	first, last *prepared             // in order of arrival
+	records     map[kv.TxID]*resolver // never iterated
+	soon        txn.FIFO[retry]       // by time
 }
 
 func (s *transactions) len() int { return len(s.byID) }
@@ -129,6 +130,7 @@ func (r *resolution) applied(l *leader) {
 type question struct {
 	ask     kv.AskKind
 	pending bool
+	at      kv.Instant // of the newest; before there was one, of the arrival
 }
 
 // push sees to it that a waiter's wait for a lock ends (rule F1): an older one wounds the holder, a
@@ -163,7 +165,7 @@ func (l *leader) inquire(p *prepared, ask kv.AskKind) {
 	if p.phase != locked || p.question.pending && (p.question.ask == kv.AskWound || p.question.ask == ask) {
 		return
 	}
-	p.question = question{ask: ask, pending: true}
+	p.question = question{ask: ask, pending: true, at: l.sink.Now()}
 	l.call(l.aboutTo(p, ask, 0), p, int(ask))
 }
 
@@ -222,18 +224,16 @@ func (p *prepared) retry(l *leader, _ int) {
 	}
 }
 
-// unresolved is the answer of time: a lock that stays is asked about even if nobody waits for it, so
-// that none is left behind by an anchor that went away (rule H9).
-type unresolved struct{ p *prepared }
+// watchEvery is after how long a lock is asked about even if nobody waits for it.
+const watchEvery = 5 * time.Second
 
-func (u unresolved) retry(l *leader, _ int) {
-	if u.p.phase == locked {
-		l.inquire(u.p, kv.AskQuery)
-		l.watch(u.p)
+// watchTick looks at the locks that stay, so that none is left behind by an anchor that went away
+// (rule H9).
+func (l *leader) watchTick() {
+	old := l.sink.Now().Add(-watchEvery)
+	for p := l.transactions.first; p != nil && p.arrived <= old; p = p.next {
+		if p.question.at <= old {
+			l.inquire(p, kv.AskQuery)
+		}
 	}
-}
-
-// watch looks at the locks of a transaction again after a while.
-func (l *leader) watch(p *prepared) {
-	l.transactions.watched.Push(retry{at: l.sink.Now().Add(watchEvery), who: unresolved{p}})
 }

@@ -78,7 +78,8 @@ func (l *leader) restoreLocks(locks []mvcc.Lock) {
 		k := &locks[i]
 		p := l.transactions.byID[k.ID]
 		if p == nil {
-			p = &prepared{Attempt: k.Attempt, phase: locked, since: l.sink.Heard()}
+			p = &prepared{Attempt: k.Attempt, phase: locked, arrived: l.sink.Now()}
+			p.question.at = p.arrived
 			p.intent.owner, p.intent.start = p, 1 // when it read is not known: it may have been long ago
 			p.guard.Owner = &p.intent
 			l.transactions.add(p)
@@ -91,7 +92,6 @@ func (l *leader) restoreLocks(locks []mvcc.Lock) {
 	}
 	for p := l.transactions.first; p != nil; p = p.next {
 		l.table.Restore(&p.guard)
-		l.watch(p)
 	}
 }
 
