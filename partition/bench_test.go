@@ -19,12 +19,13 @@ type benchSink struct {
 	reads   int
 }
 
-func (s *benchSink) Draw(_ *Partition, token uint64)                  { s.tokens = append(s.tokens, token) }
-func (s *benchSink) Read(*ReadTask)                                   { s.reads++ }
-func (s *benchSink) Reply(_ RequestID, _ *kv.Response, err *kv.Error) { s.replies++ }
-func (s *benchSink) Propose(*Partition)                               {}
-func (s *benchSink) Now() kv.Instant                                  { return 0 }
-func (s *benchSink) Heard() kv.Timestamp                              { return s.heard }
+func (s *benchSink) Draw(_ *Partition, token uint64)                      { s.tokens = append(s.tokens, token) }
+func (s *benchSink) Read(*ReadTask)                                       { s.reads++ }
+func (s *benchSink) Reply(_ RequestID, _ *kv.Response, err *kv.Error)     { s.replies++ }
+func (s *benchSink) Call(*Partition, uint64, kv.PartitionID, *kv.Request) {}
+func (s *benchSink) Propose(*Partition)                                   {}
+func (s *benchSink) Now() kv.Instant                                      { return 0 }
+func (s *benchSink) Heard() kv.Timestamp                                  { return s.heard }
 
 func benchPartition() *benchSink {
 	s := &benchSink{heard: kv.MakeTimestamp(1<<40, 0)}

@@ -11,10 +11,13 @@ import (
 type node struct{ heard kv.Timestamp }
 
 func (n *node) Draw(_ *partition.Partition, token uint64) { fmt.Println("draw", token) }
-func (n *node) Read(t *partition.ReadTask)                { fmt.Println("read, serving:", t.Serve) }
-func (n *node) Propose(*partition.Partition)              { fmt.Println("commands are queued") }
-func (n *node) Now() kv.Instant                           { return 0 }
-func (n *node) Heard() kv.Timestamp                       { return n.heard }
+
+func (n *node) Read(t *partition.ReadTask)                                     { fmt.Println("read, serving:", t.Serve) }
+func (n *node) Call(*partition.Partition, uint64, kv.PartitionID, *kv.Request) {}
+
+func (n *node) Propose(*partition.Partition) { fmt.Println("commands are queued") }
+func (n *node) Now() kv.Instant              { return 0 }
+func (n *node) Heard() kv.Timestamp          { return n.heard }
 
 func (n *node) Reply(id partition.RequestID, resp *kv.Response, err *kv.Error) {
 	if err != nil {

@@ -9,6 +9,7 @@ type RequestID uint64
 // Sink takes a partition's decisions; the node implements it. Calls do not re-enter the
 // partition.
 type Sink interface {
+	Caller
 	// Draw asks the oracle for one timestamp; the answer comes later as Drawn(token, ts).
 	// Draws asked for in the same turn get ascending timestamps in the order asked, and are
 	// answered in that order; a draw never rides on a request already under way (rule B1).

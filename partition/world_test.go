@@ -114,6 +114,10 @@ func (w *world) Reply(id RequestID, resp *kv.Response, err *kv.Error) {
 	}
 }
 
+func (w *world) Call(_ *Partition, token uint64, to kv.PartitionID, _ *kv.Request) {
+	w.say("call #%d to partition %d", token, to)
+}
+
 func (w *world) Propose(*Partition)  { w.say("propose") }
 func (w *world) Now() kv.Instant     { return w.now }
 func (w *world) Heard() kv.Timestamp { return w.heard }
