@@ -280,9 +280,9 @@ func (c *Call) commitFor(p *Place) *kv.Commit {
 		return c.name.commit
 	}
 	question := *c.name.commit
-	question.Term = 0
+	question.Term, question.Parts = 0, nil
 	if c.op.Split { // the other keys may be elsewhere
-		question.Reads, question.Spans, question.Parts = nil, nil, nil
+		question.Reads, question.Spans = nil, nil
 		question.Writes = question.Writes[:1]
 	}
 	return &question
