@@ -32,7 +32,7 @@ func (l *leader) admitRead(id RequestID, q *kv.Read) {
 		l.drawForRead(r, id)
 	case q.Timestamp != 0:
 		l.await(r, id)
-	case len(q.Keys) == 1:
+	case len(q.Keys) == 1 && !q.Stamped:
 		r.at = txn.Strong
 		l.await(r, id)
 	default:
