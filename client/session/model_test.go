@@ -47,8 +47,9 @@ type copyOf struct {
 }
 
 var (
-	key  = kv.MakeKey(1, []byte("k"))
-	side = kv.MakeKey(1, []byte("a")) // stays where it is when key moves
+	key   = kv.MakeKey(1, []byte("k"))
+	below = kv.MakeKey(1, []byte("a")) // stays where it is when key moves
+	above = kv.MakeKey(1, []byte("z")) // may move without key
 )
 
 func newModel(seed uint64) *model {
@@ -80,15 +81,18 @@ func (m *model) elect(g *group) {
 	g.leader, g.term, g.seen = kv.NodeID(1+m.rng.IntN(3)), g.term+1, map[kv.TxID]bool{}
 }
 
-// split moves the key to a partition whose term may equal the old one's.
+// split moves a key to a partition whose term may equal the old one's.
 func (m *model) split() {
 	if len(m.parts) > 1 {
 		return
 	}
-	left := m.parts[0]
-	left.d = descriptor(2, 2, kv.Key{0, 0, 0, 1}, key)
+	left, at := m.parts[0], key
+	if m.rng.IntN(2) == 0 {
+		at = above
+	}
+	left.d = descriptor(2, 2, kv.Key{0, 0, 0, 1}, at)
 	m.parts = append(m.parts, &group{
-		d: descriptor(3, 1, key, kv.Key{0, 0, 0, 2}), leader: kv.NodeID(1 + m.rng.IntN(3)),
+		d: descriptor(3, 1, at, kv.Key{0, 0, 0, 2}), leader: kv.NodeID(1 + m.rng.IntN(3)),
 		term: left.term + kv.Term(m.rng.IntN(3)) - 1, seen: map[kv.TxID]bool{},
 	})
 }
@@ -191,7 +195,7 @@ func (m *model) run(s *session.Session, steps int) (map[kv.TxID]bool, session.Ac
 	op := session.Op{Key: key, Request: kv.Request{Commit: &kv.Commit{Writes: []kv.Write{{Kind: kv.WritePut, Key: key}}}}}
 	if m.rng.IntN(2) == 0 {
 		op.Split = true
-		op.Request.Commit.Writes = append(op.Request.Commit.Writes, kv.Write{Kind: kv.WritePut, Key: side})
+		op.Request.Commit.Writes = append(op.Request.Commit.Writes, kv.Write{Kind: kv.WritePut, Key: below}, kv.Write{Kind: kv.WritePut, Key: above})
 	}
 	a := c.Begin(s, op)
 	for range steps {
@@ -219,7 +223,7 @@ func (m *model) run(s *session.Session, steps int) (map[kv.TxID]bool, session.Ac
 func (m *model) disturb() {
 	switch m.rng.IntN(20) {
 	case 0:
-		m.elect(m.parts[len(m.parts)-1])
+		m.elect(m.parts[m.rng.IntN(len(m.parts))])
 	case 1:
 		if m.rng.IntN(3) == 0 {
 			m.split()
