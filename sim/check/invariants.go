@@ -34,26 +34,48 @@ func whole(h *History, keys []string) func(yield func(*Op, []Seen) bool) {
 	}
 }
 
-// Bank judges reads of all accounts between which money is moved: none may see it made or lost, or an account
-// that is overdrawn. Transfers move what is there only.
-func Bank(h *History, accounts []string, total int64) []Finding {
+// Bank judges reads of all accounts of all banks, between which money is moved: none may see it made or lost, or an
+// account that is overdrawn. Transfers move what is there only. A bank opens with all of its accounts at once, which
+// hold total then.
+func Bank(h *History, banks [][]string, total int64) []Finding {
 	var findings []Finding
 	found := func(key, text string, o *Op) {
 		if len(findings) < findingsMax {
 			findings = append(findings, Finding{Check: "bank", Key: key, Text: text, Ops: ops(o)})
 		}
 	}
+	accounts := slices.Concat(banks...)
 	for o, all := range whole(h, accounts) {
-		var sum int64
-		for _, r := range all {
-			n, err := strconv.ParseInt(r.Value, 10, 64)
-			if r.Found && err != nil || n < 0 {
-				found(r.Key, fmt.Sprintf("account %s holds %q", printable(r.Key), r.Value), o)
+		var sum, opened int64
+		for _, b := range banks {
+			of := all[:len(b)]
+			all = all[len(b):]
+			for _, r := range of {
+				n, err := strconv.ParseInt(r.Value, 10, 64)
+				if r.Found && err != nil || n < 0 {
+					found(r.Key, fmt.Sprintf("account %s holds %q", printable(r.Key), r.Value), o)
+				}
+				sum += n
 			}
-			sum += n
+			if slices.ContainsFunc(of, func(r Seen) bool { return r.Found }) {
+				opened++
+			}
 		}
-		if sum != total {
-			found(accounts[0], fmt.Sprintf("the accounts hold %d, not %d", sum, total), o)
+		if sum != total*opened {
+			found(accounts[0], fmt.Sprintf("the accounts of %d banks hold %d, not %d", opened, sum, total*opened), o)
+		}
+	}
+	return findings
+}
+
+// Twins judges reads of two counters at one timestamp to which everybody adds the same in one transaction.
+func Twins(h *History, twins [][2]string) []Finding {
+	var findings []Finding
+	for _, pair := range twins {
+		for o, all := range whole(h, pair[:]) {
+			if all[0].Value != all[1].Value && len(findings) < findingsMax {
+				findings = append(findings, Finding{Check: "twins", Key: pair[0], Text: fmt.Sprintf("%s and %s differ", all[0], all[1]), Ops: ops(o)})
+			}
 		}
 	}
 	return findings
