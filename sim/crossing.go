@@ -15,7 +15,7 @@ import (
 
 // crossShare is the share of transactions over several partitions in the scenarios of this file. Reads go over several
 // partitions whatever it is.
-const crossShare = 0
+const crossShare = 0.5
 
 // Bounds of what the workloads keep.
 const (

@@ -13,7 +13,7 @@ import (
 
 // stampedReads: a leader draws a timestamp for a read of one key too, if it is asked for one (kv.Read.Stamped). Where it
 // does not, such a read takes the key's neighbour with it.
-const stampedReads = false
+const stampedReads = true
 
 // attemptsMax is how many times a client tries a transaction that meets others.
 const attemptsMax = 6
