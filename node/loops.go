@@ -29,6 +29,10 @@ func (m *Message) Loop(loops int) int {
 		return m.Order.Partition().Loop(loops)
 	case m.Digest != nil:
 		return m.Digest.Partition.Loop(loops)
+	case m.Call != nil && m.Call.Request != nil:
+		return m.Call.Request.Partition.Loop(loops)
+	case m.CallDone != nil && m.CallDone.Loop < loops:
+		return m.CallDone.Loop
 	}
 	return 0
 }

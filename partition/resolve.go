@@ -15,6 +15,7 @@ type transactions struct {
 	byID        map[kv.TxID]*prepared // never iterated
 	first, last *prepared             // in order of arrival
 	records     map[kv.TxID]*resolver // never iterated
+	calls       map[uint64]call       // of this term, by token; never iterated
 	soon        txn.FIFO[retry]       // by time
 }
 

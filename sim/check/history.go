@@ -61,6 +61,7 @@ type Op struct {
 	Past         bool         // Read, Scan at a timestamp that the client chose: real time says nothing
 	Reads        []Seen
 	Scanned      []Scanned
+	Told         []Seen  // versions that somebody has told the client of, beside the database, before Call
 	Change       *Change // Commit
 }
 

@@ -24,7 +24,7 @@ var floors = []struct {
 	{2, "core", []string{"kv", "invariant", "placement"}, true},
 	{3, "client/session", []string{"kv", "placement"}, true},
 	{3, "partition", []string{"kv", "invariant", "mvcc", "txn"}, true},
-	{4, "node", []string{"kv", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn"}, true},
+	{4, "node", []string{"kv", "proto/wire", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn"}, true},
 	{4, "host/door", nil, false},
 	{5, "host", []string{"host/door", "kv", "invariant", "proto", "proto/peerpb", "proto/wire", "wal", "mvcc", "replication", "core", "partition", "node"}, false},
 	{5, "sim", []string{"kv", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn", "node", "client/session", "sim/check"}, false},
