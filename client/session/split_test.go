@@ -149,7 +149,7 @@ func TestSplitFinal(t *testing.T) {
 			a := c.Begin(s, split(&kv.Commit{Start: 9, Age: kv.Age{7}, Reads: marks("a"), Writes: x.writes}))
 			first := sent(t, a)
 			if x.lost {
-				a = c.Lost(kv.Errorf(kv.Unavailable, "cut"))
+				c.Lost(kv.Errorf(kv.Unavailable, "cut"))
 				a = c.Woke()
 				if same := sent(t, a); !reflect.DeepEqual(same, first) {
 					t.Fatalf("the copies differ: %+v, %+v", first, same)
