@@ -150,8 +150,7 @@ func TestSplitFinal(t *testing.T) {
 			first := sent(t, a)
 			if x.lost {
 				c.Lost(kv.Errorf(kv.Unavailable, "cut"))
-				a = c.Woke()
-				if same := sent(t, a); !reflect.DeepEqual(same, first) {
+				if same := sent(t, c.Woke()); !reflect.DeepEqual(same, first) {
 					t.Fatalf("the copies differ: %+v, %+v", first, same)
 				}
 			}
@@ -192,6 +191,16 @@ func TestSplitMoved(t *testing.T) {
 	first = sent(t, c.Woke())
 	if a := c.Refused(wrong); a.Kind != session.Done || a.Err.Kind != kv.Ambiguous || a.Err.ID != first.ID {
 		t.Errorf("%+v, %v", a, a.Err)
+	}
+
+	// So does one that a partition is nowhere to be found.
+	s = knowing(cut(1, "f"))
+	first = sent(t, c.Begin(s, commit()))
+	if a := c.Refused(kv.Errorf(kv.NotFound, "no partition 11")); a.Kind != session.Refresh {
+		t.Fatalf("%+v", a)
+	}
+	if next = sent(t, c.Refreshed(nil)); next.ID == first.ID {
+		t.Errorf("%+v", next)
 	}
 
 	// A refusal without news asks for the map.
