@@ -102,6 +102,9 @@ func TestOtherLoopsHearOfTheCore(t *testing.T) {
 	if s = sent(kv.Instant(2100 * time.Millisecond)); len(s) != 1 || !s[0].Message.Report.Complete {
 		t.Errorf("loop 1 sends %+v", s)
 	}
+	if to, find := n.whereIs(9); to != 2 || !find {
+		t.Errorf("a partition of which it knows nothing is looked for on node %d, %v", to, find)
+	}
 	n.Hear(kv.Instant(3*time.Second), 77)
 	if n.Heard() != 77 {
 		t.Errorf("it has heard of %d", n.Heard())
