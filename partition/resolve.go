@@ -14,7 +14,7 @@ import (
 type transactions struct {
 	byID        map[kv.TxID]*prepared // never iterated
 	first, last *prepared             // in order of arrival
-	records     map[kv.TxID]*resolver // never iterated
+	records     map[kv.TxID]*resolver // iterated only to be sorted
 	calls       map[uint64]call       // of this term, by token; never iterated
 	soon        txn.FIFO[retry]       // by time
 }
