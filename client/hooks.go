@@ -31,15 +31,21 @@ type RPCInfo struct {
 	Partition    uint64
 	Start        time.Time
 	Elapsed      time.Duration
-	Bytes        int // of the answer
+	Bytes        int       // of the answer
+	Timestamp    Timestamp // in the answer: at which was read or committed; 0: none
+	Others       []uint64  // of a commit: the partitions whom this one's leader had prepare
 	Err          error
 }
 
 func rpcInfo(i router.RPC) RPCInfo {
-	return RPCInfo{
+	info := RPCInfo{
 		Method: i.Method, Node: i.Node, Partition: uint64(i.Partition),
-		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Err: i.Err,
+		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Timestamp: i.Timestamp, Err: i.Err,
 	}
+	for _, p := range i.Others {
+		info.Others = append(info.Others, uint64(p))
+	}
+	return info
 }
 
 // Trace is what a transaction did, see WithTrace.

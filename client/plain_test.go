@@ -144,8 +144,10 @@ func TestPlainTransaction(t *testing.T) {
 		}
 	})
 	age := []byte("0123456789abcdef")
+	var other kv.PartitionID
+	w.do(func() { other = w.partOf("default", "c1").d.Partition })
 	q := &kvpb.CommitRequest{Keyspace: ranges, ReadTimestamp: 1, Writes: []*kvpb.Write{put("b1")}, Age: age, Parts: []*kvpb.CommitPart{{
-		Partition: 7, Generation: 2, Keyspace: "default", Reads: [][]byte{[]byte("r")}, Writes: []*kvpb.Write{put("c1")},
+		Partition: uint64(other), Generation: 2, Keyspace: "default", Reads: [][]byte{[]byte("r")}, Writes: []*kvpb.Write{put("c1")},
 		Ranges: []*kvpb.KeyRange{{Start: []byte("d"), End: []byte("e")}},
 	}}}
 	must[*kvpb.CommitResponse](t)(c.Commit(ctx, q))
@@ -153,7 +155,7 @@ func TestPlainTransaction(t *testing.T) {
 	w.do(func() { got = seen.Commit })
 	full := func(k string) kv.Key { return kv.MakeKey(1, []byte(k)) }
 	want := kv.Part{
-		Partition: 7, Generation: 2, Reads: []kv.ReadMark{{Key: full("r")}}, Spans: []kv.Span{{Start: full("d"), End: full("e")}},
+		Partition: other, Generation: 2, Reads: []kv.ReadMark{{Key: full("r")}}, Spans: []kv.Span{{Start: full("d"), End: full("e")}},
 		Writes: []kv.Write{{Kind: kv.WritePut, Key: full("c1"), Value: []byte("v")}},
 	}
 	if len(got.Parts) != 1 || !reflect.DeepEqual(got.Parts[0], want) || string(got.Age[:]) != string(age) {

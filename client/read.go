@@ -85,11 +85,11 @@ func (c *Client) resolve(ctx context.Context, b FixedBound) (Timestamp, *kv.Erro
 	}
 	heard, when := c.router.Heard()
 	if heard == 0 {
-		var err *kv.Error
-		if heard, err = c.draw(ctx); err != nil {
+		v := newView(c.router, nil, 0)
+		if err := v.draw(ctx, c.keyspace); err != nil {
 			return 0, err
 		}
-		when = time.Now()
+		heard, when = v.timestamp(), time.Now()
 	}
 	back := b.stale - time.Since(when)
 	if back <= 0 {
@@ -100,20 +100,6 @@ func (c *Client) resolve(ctx context.Context, b FixedBound) (Timestamp, *kv.Erro
 		return 0, kv.Errorf(kv.TooOld, "stale by %v: that is before all timestamps", b.stale)
 	}
 	return kv.MakeTimestamp(millis, heard.Counter()), nil
-}
-
-// draw has a timestamp drawn, by a scan that reads next to nothing.
-func (c *Client) draw(ctx context.Context) (Timestamp, *kv.Error) {
-	ks, err := c.router.Keyspace(ctx, c.keyspace)
-	if err != nil {
-		return 0, err
-	}
-	s := c.router.Scan(ctx, router.ScanQuery{Keyspace: ks, KeysOnly: true, Limit: 1})
-	defer s.Close()
-	if _, _, err := s.Next(); err != nil {
-		return 0, err
-	}
-	return s.Timestamp(), nil
 }
 
 // GetMany reads keys at one timestamp: a Pair for each key, in the order of the keys. That

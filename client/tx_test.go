@@ -16,24 +16,14 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// inside is the one node of a world, for a client in the same process.
-type inside struct{ *node }
-
-func (n inside) Submit(q *kv.Request, done func(*kv.Response, *kv.Error)) func() {
-	go func() {
-		if a, err, answer := n.handle(q); answer {
-			done(a, err)
-		}
-	}()
-	return func() {}
-}
-
-// lone is a world of one node and a client inside of it.
-func lone(tb testing.TB, opts ...client.Option) (*world, *client.Client) {
+// opened is a world and a client of it, which has heard of a timestamp.
+func opened(tb testing.TB, opts ...client.Option) (*world, *client.Client) {
 	tb.Helper()
-	w := newWorld(tb, 1)
-	c := client.OpenLocal(inside{w.nodes[0]}, append(opts, client.WithLogger(quiet))...)
-	tb.Cleanup(func() { c.Close() })
+	w := newWorld(tb, 3)
+	c := w.open(tb, opts...)
+	if _, err := c.Get(tb.Context(), []byte("none")); !errors.Is(err, client.ErrNotFound) {
+		tb.Fatal(err)
+	}
 	return w, c
 }
 
@@ -87,7 +77,7 @@ func (w *world) commits() func() []*kv.Commit {
 }
 
 func TestUpdate(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	sent := w.commits()
 	var called []client.Commit
 	done := update(t, c, func(ctx context.Context, tx *client.Tx) error {
@@ -140,8 +130,7 @@ func TestUpdate(t *testing.T) {
 
 // TestReadYourWrites compares a transaction with a map, in keyspaces of each scheme.
 func TestReadYourWrites(t *testing.T) {
-	w, c := lone(t)
-	_ = w
+	_, c := opened(t)
 	for _, name := range keyspaces(t, c) {
 		for seed := range uint64(30) {
 			ownWrites(t, c.In(name), rand.New(rand.NewPCG(seed, 1)))
@@ -255,7 +244,7 @@ func expected(model map[string]string, r client.Range, limit int, reverse bool) 
 
 // TestRepeatable: all reads are of one state, in all keyspaces.
 func TestRepeatable(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	names := keyspaces(t, c)
 	all := func(v string) {
 		for _, n := range names {
@@ -290,16 +279,15 @@ func TestRepeatable(t *testing.T) {
 	}
 	tx := must[*client.Tx](t)(c.Begin(t.Context()))
 	check(func(n string) client.Reader { return tx.In(n) })
-	before := 0
-	w.do(func() { w.fault = func(*node, *kv.Request) fault { before++; return none } })
+	sent := w.commits()
 	text(t, tx, "a")
-	if done, err := tx.Commit(t.Context()); err != nil || before != 0 || done.Timestamp == 0 {
-		t.Errorf("a transaction that only read: %+v, %v, %d requests", done, err, before)
+	if done, err := tx.Commit(t.Context()); err != nil || len(sent()) != 0 || done.Timestamp == 0 {
+		t.Errorf("a transaction that only read: %+v, %v, sent %v", done, err, sent())
 	}
 }
 
 func TestSnapshot(t *testing.T) {
-	_, c := lone(t)
+	_, c := opened(t)
 	first := put(t, c, "k", "1")
 	s := must[*client.Snapshot](t)(c.Snapshot(t.Context()))
 	put(t, c, "k", "2")
@@ -342,7 +330,7 @@ func TestSnapshot(t *testing.T) {
 
 // TestConflict: what was overtaken runs again, with its age, under another id.
 func TestConflict(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	sent := w.commits()
 	put(t, c, "k", "1")
 	var ids []client.TxID
@@ -397,7 +385,7 @@ func snapshot(tb testing.TB, c *client.Client) *client.Snapshot {
 
 // TestScanMarks: only what was gone over counts as read.
 func TestScanMarks(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	for i := range 30 {
 		put(t, c, fmt.Sprintf("k%02d", i), "v")
 	}
@@ -456,7 +444,7 @@ func TestScanMarks(t *testing.T) {
 
 // TestSwallowed: a function that ignores that its reads are too old runs again.
 func TestSwallowed(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	put(t, c, "k", "1")
 	w.do(func() { w.tooOld = 1 })
 	done := update(t, c, func(ctx context.Context, tx *client.Tx) error {
@@ -471,7 +459,7 @@ func TestSwallowed(t *testing.T) {
 
 func TestPanic(t *testing.T) {
 	var ends []error
-	_, c := lone(t, client.WithHooks(client.Hooks{TxEnd: func(_ context.Context, _ client.Commit, err error) { ends = append(ends, err) }}))
+	_, c := opened(t, client.WithHooks(client.Hooks{TxEnd: func(_ context.Context, _ client.Commit, err error) { ends = append(ends, err) }}))
 	var kept *client.Tx
 	func() {
 		defer func() {
@@ -494,7 +482,7 @@ func TestPanic(t *testing.T) {
 }
 
 func TestBegin(t *testing.T) {
-	_, c := lone(t)
+	_, c := opened(t)
 	tx := must[*client.Tx](t)(c.Begin(t.Context()))
 	tx.Put([]byte("k"), []byte("v"))
 	done := must[client.Commit](t)(tx.Commit(t.Context()))
@@ -534,7 +522,7 @@ func TestBegin(t *testing.T) {
 }
 
 func TestInvalidWrites(t *testing.T) {
-	_, c := lone(t)
+	_, c := opened(t)
 	put(t, c, "word", "x")
 	for name, do := range map[string]func(tx *client.Tx){
 		"no key":         func(tx *client.Tx) { tx.Put(nil, nil) },
@@ -571,7 +559,7 @@ func TestInvalidWrites(t *testing.T) {
 }
 
 func TestConditions(t *testing.T) {
-	_, c := lone(t)
+	_, c := opened(t)
 	put(t, c, "k", "1")
 	set := func(want client.Expect) error {
 		_, err := c.Update(t.Context(), func(_ context.Context, tx *client.Tx) error {
@@ -596,7 +584,7 @@ func TestConditions(t *testing.T) {
 
 // TestSeveralPartitions looks at the commit that is sent.
 func TestSeveralPartitions(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	names := keyspaces(t, c)
 	ranges, hashes := names[1], names[2]
 	sent := w.commits()
@@ -646,7 +634,7 @@ func TestSeveralPartitions(t *testing.T) {
 
 // TestOldMap: the keys have moved, at the anchor and elsewhere, since the client asked.
 func TestOldMap(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	names := keyspaces(t, c)
 	c = c.In(names[1])
 	write := func() client.Commit {
@@ -680,7 +668,7 @@ func TestOldMap(t *testing.T) {
 // TestTxExactlyOnce moves money between accounts in several partitions, through lost answers,
 // refusals, elections and splits: none is lost and no id is executed twice.
 func TestTxExactlyOnce(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	names := keyspaces(t, c)
 	rng := rand.New(rand.NewPCG(5, 6))
 	var mu sync.Mutex
@@ -689,8 +677,8 @@ func TestTxExactlyOnce(t *testing.T) {
 			if q.Commit != nil && rng.IntN(40) == 0 {
 				w.elect(w.parts[rng.IntN(len(w.parts))])
 			}
-			if rng.IntN(25) == 0 {
-				return unavailable
+			if f := fault(rng.IntN(60)); f <= notLeader {
+				return f
 			}
 			return none
 		}

@@ -48,7 +48,7 @@ func (c *call) answer(resp *kv.Response, err *kv.Error) {
 const (
 	slotBits  = 20
 	slotMask  = 1<<slotBits - 1
-	loopShift = 58 // above it the id names the loop
+	loopShift = 58 // above it the id names the loop; the bits below it are not in use, down to the generation: one is node.OwnRequest
 )
 
 // budget bounds the calls of all loops of a node.

@@ -57,6 +57,19 @@ func TestInboxRefusesWhatItHasNoRoomFor(t *testing.T) {
 	}
 }
 
+// TestIDsAreNeverTheNodesOwn: what the node calls its own requests, no id of the host is.
+func TestIDsAreNeverTheNodesOwn(t *testing.T) {
+	s := slots{budget: &budget{max: slotMask, bytesMax: 1}, loop: uint64(kv.LoopsMax-1) << loopShift, generation: make([]uint32, slotMask+1), free: []uint32{slotMask}}
+	s.generation[slotMask] = 1<<32 - 2
+	id, ok := s.take(0)
+	if want := uint64(kv.LoopsMax-1)<<loopShift | (1<<32-1)<<slotBits | slotMask; !ok || id != want {
+		t.Fatalf("the largest id is %x, not %x", id, want)
+	}
+	if uint64(node.OwnRequest)&id != 0 || uint64(node.OwnRequest) <= (1<<32-1)<<slotBits {
+		t.Errorf("the bit %x is part of an id, of which %x is the largest", node.OwnRequest, id)
+	}
+}
+
 func TestInboxBoundsBytes(t *testing.T) {
 	b := newTestInbox(100, 1000)
 	var a countingAsker

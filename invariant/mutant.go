@@ -76,6 +76,7 @@ const (
 	SharedVolatile     Mutant = "SharedVolatile"
 	NoShared           Mutant = "NoShared"
 	ConfirmEarly       Mutant = "ConfirmEarly"
+	ConfirmUnproved    Mutant = "ConfirmUnproved" // of docs/adr/0012
 	AbortOnDepose      Mutant = "AbortOnDepose"
 	GhostNoTerm        Mutant = "GhostNoTerm"
 	ResolveBelowGC     Mutant = "ResolveBelowGC"

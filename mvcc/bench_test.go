@@ -183,6 +183,7 @@ func BenchmarkNewestIn(b *testing.B) {
 
 func BenchmarkDigest(b *testing.B) {
 	e := benchStore(b, benchKeys, 1, true)
+	b.ResetTimer()
 	for range b.N {
 		r, err := e.NewReader()
 		if err != nil {
@@ -200,6 +201,7 @@ func BenchmarkCollectGarbage(b *testing.B) {
 	for _, full := range []bool{false, true} {
 		b.Run(fmt.Sprintf("nothing to collect, full=%v", full), func(b *testing.B) {
 			e := benchStore(b, benchKeys, 1, true)
+			b.ResetTimer()
 			for range b.N {
 				a := GCArgs{Span: kv.Keyspace{ID: 7}.Span(), Threshold: 10 * benchKeys, Full: full}
 				for {

@@ -24,7 +24,9 @@ func durability(t *testing.T, seed uint64) (found string) {
 				p := kv.PartitionID(2 + rng.IntN(2))
 				ts++
 				must(t, b.Put(kv.MakeKey(kv.KeyspaceID(p), nil), ts, kv.TxID{}, fmt.Append(nil, next[p])))
-				lockAsOf(t, b, p, next[p])
+				if wrong := lockAsOf(t, b, p, next[p]); wrong != "" {
+					found = wrong
+				}
 				must(t, b.SetApplied(p, next[p], 1))
 				next[p]++
 			}
@@ -66,17 +68,21 @@ func durability(t *testing.T, seed uint64) (found string) {
 	return found
 }
 
-// lockAsOf makes the lock and the record of an entry take the place of those of the entry before.
-func lockAsOf(t *testing.T, b *Batch, p kv.PartitionID, index kv.LogIndex) {
+// lockAsOf makes the lock and the record of an entry take the place of those of the entry before, or says what is
+// wrong with those.
+func lockAsOf(t *testing.T, b *Batch, p kv.PartitionID, index kv.LogIndex) string {
 	k := kv.MakeKey(kv.KeyspaceID(p), []byte("lock"))
 	last := kv.TxID{1, byte(index - 1)}
-	if l, ok, err := b.TakeLock(k, Exclusive, last); err != nil || ok != (index > 1) || ok && l.Term != kv.Term(index-1) {
-		t.Fatalf("entry %d takes the lock %+v %v %v", index, l, ok, err)
+	l, ok, err := b.TakeLock(k, Exclusive, last)
+	must(t, err)
+	if ok != (index > 1) || ok && l.Term != kv.Term(index-1) {
+		return fmt.Sprintf("entry %d takes the lock %+v %v", index, l, ok)
 	}
 	must(t, b.DeleteRecord(k, last))
 	a := kv.Attempt{ID: kv.TxID{1, byte(index)}, Term: kv.Term(index), Anchor: k}
 	must(t, b.PutLock(&Lock{Key: k, Strength: Exclusive, Attempt: a}))
 	must(t, b.PutRecord(&Record{Attempt: a, State: RecordCommitted}))
+	return ""
 }
 
 // notLockedAsOf says what is wrong with the lock and the record after so many entries.

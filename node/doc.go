@@ -8,6 +8,8 @@
 //	│ replica.go    one partition here: Group + Partition + Machine  │
 //	│ draws.go      timestamps: waiting draws merged, grants in order│
 //	│ reads.go      lease or ReadIndex                               │
+//	│ calls.go      what partitions ask others: their leaders found  │
+//	│ called.go     what partitions are asked by others              │
 //	│ lifecycle.go  create, destroy, and what does not run           │
 //	│ snapshot.go   send, receive, install                           │
 //	│ members.go    one replica more, one less                       │

@@ -67,6 +67,10 @@ func (s partitionSink) Reply(id RequestID, resp *kv.Response, err *kv.Error) {
 	s.n.reply(id, resp, err)
 }
 
+func (s partitionSink) Call(p *partition.Partition, token uint64, to kv.PartitionID, req *kv.Request) {
+	s.n.call(s.n.replicas[p.ID()], token, to, req)
+}
+
 func (s partitionSink) Propose(p *partition.Partition) {
 	if r := s.n.replicas[p.ID()]; r != nil {
 		s.n.queue(r)
@@ -98,6 +102,10 @@ func (n *Node) send(to kv.NodeID, m Message) {
 func (n *Node) reply(id RequestID, resp *kv.Response, err *kv.Error) {
 	if resp != nil {
 		resp.Heard = n.system.heard
+	}
+	if id&OwnRequest != 0 {
+		n.replyCall(id, resp, err)
+		return
 	}
 	n.out.Replies = append(n.out.Replies, Reply{ID: id, Response: resp, Err: err})
 }

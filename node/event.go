@@ -11,7 +11,8 @@ import (
 	"github.com/kvd-db/kvd/wal"
 )
 
-// RequestID is given by the world to each request that it hands in; answers carry it.
+// RequestID is given by the world to each request that it hands in; answers carry it. The bit OwnRequest
+// is never set in it.
 type RequestID = partition.RequestID
 
 // Identity is what the store of a node says about itself, and which of the node's loops this

@@ -29,6 +29,10 @@ func (m *Message) Loop(loops int) int {
 		return m.Order.Partition().Loop(loops)
 	case m.Digest != nil:
 		return m.Digest.Partition.Loop(loops)
+	case m.Call != nil && m.Call.Request != nil:
+		return m.Call.Request.Partition.Loop(loops)
+	case m.CallDone != nil && m.CallDone.Loop < loops:
+		return m.CallDone.Loop
 	}
 	return 0
 }
@@ -44,6 +48,8 @@ func AdminLoop(req *kv.AdminRequest, loops int) int {
 		return req.Check.Partition.Loop(loops)
 	case req.ChangeReplicas != nil:
 		return req.ChangeReplicas.Partition.Loop(loops)
+	case req.Transactions != nil:
+		return req.Transactions.Partition.Loop(loops)
 	}
 	return 0
 }

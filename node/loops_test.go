@@ -43,13 +43,16 @@ func TestLoopsOfMessagesAndRequests(t *testing.T) {
 			{Report: &core.Report{Loop: 2, Loops: 3}},
 			{OrderDone: &core.OrderDone{Partition: 6}},
 			{CoreHint: &CoreHint{}},
+			{Call: &Call{Loop: 2, Find: 3}},
+			{CallDone: &CallDone{Loop: 9}},
 			{Registry: &Registry{}},
 			{Order: &core.Order{MoveLeader: &core.LeaderMove{Partition: 4}}},
 		},
-		1: {{Grant: &core.Grant{Loop: 1}}, {Order: &core.Order{Create: &kv.Descriptor{Partition: 2}}}, {Order: &core.Order{Drop: &core.DropOrder{Partition: 5}}}},
+		1: {{Grant: &core.Grant{Loop: 1}}, {CallDone: &CallDone{Loop: 1}}, {Order: &core.Order{Create: &kv.Descriptor{Partition: 2}}}, {Order: &core.Order{Drop: &core.DropOrder{Partition: 5}}}},
 		2: {
 			{Raft: &replication.Frame{Partition: 3}},
 			{Digest: &Digest{Partition: 6}},
+			{Call: &Call{Loop: 1, Request: &kv.Request{Partition: 6}}},
 			{Order: &core.Order{ChangeReplicas: &core.ReplicaChange{Partition: 3}}},
 			{Order: &core.Order{Join: &core.JoinOrder{Descriptor: &kv.Descriptor{Partition: 3}}}},
 		},
@@ -65,7 +68,7 @@ func TestLoopsOfMessagesAndRequests(t *testing.T) {
 		EveryLoop: {{NodeStatus: &kv.NodeQuery{}}},
 		0:         {{Status: &kv.StatusQuery{}}, {Topology: &kv.TopologyQuery{Local: true}}, {Check: &kv.CheckQuery{Partition: 4}}},
 		1:         {{MoveLeader: &kv.MoveLeader{Partition: 5}}},
-		2:         {{ChangeReplicas: &kv.ChangeReplicas{Partition: 3}}},
+		2:         {{ChangeReplicas: &kv.ChangeReplicas{Partition: 3}}, {Transactions: &kv.TransactionsQuery{Partition: 3}}},
 	} {
 		for _, r := range requests {
 			if got := AdminLoop(&r, 3); got != loop {
@@ -98,6 +101,9 @@ func TestOtherLoopsHearOfTheCore(t *testing.T) {
 	n.CoreLeader(kv.Instant(2*time.Second), CoreLeader{Node: 2, Term: 5}) // the same node, in another term, has forgotten all
 	if s = sent(kv.Instant(2100 * time.Millisecond)); len(s) != 1 || !s[0].Message.Report.Complete {
 		t.Errorf("loop 1 sends %+v", s)
+	}
+	if to, find := n.whereIs(9); to != 2 || !find {
+		t.Errorf("a partition of which it knows nothing is looked for on node %d, %v", to, find)
 	}
 	n.Hear(kv.Instant(3*time.Second), 77)
 	if n.Heard() != 77 {

@@ -20,6 +20,8 @@ type Message struct {
 	Digest    *Digest
 	CoreHint  *CoreHint
 	Registry  *Registry
+	Call      *Call
+	CallDone  *CallDone
 }
 
 // Urgent messages overtake all others on a stream (L8).

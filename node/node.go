@@ -19,11 +19,18 @@ type Node struct {
 	replicas map[kv.PartitionID]*replica
 	core     *core.Machine
 	system   system
-	draws    draws
-	reads    indexReads
-	keep     keeper
-	rng      *rand.Rand
-	out      *Effects
+	questions
+	keep keeper
+	rng  *rand.Rand
+	out  *Effects
+}
+
+// questions are what is asked of other nodes, or of this one by them, and not answered yet.
+type questions struct {
+	draws  draws
+	reads  indexReads
+	calls  calls
+	called called
 }
 
 // system is what the node knows of the cluster's core and tells it.
@@ -53,6 +60,8 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	if !invariant.Mutated(invariant.DrawSeqRestarts) {
 		n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's (B1)
 	}
+	n.calls = calls{seq: id.Incarnation << 32, byNumber: map[uint64]*call{}, leaders: map[kv.PartitionID]kv.NodeID{}, answered: answered}
+	n.called.open = map[RequestID]caller{}
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
 	n.system.others = map[kv.PartitionID]*wal.View{}
@@ -98,6 +107,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	n.system.wallMillis = wallMillis
 	n.set.Tick()
 	n.draws.tick(n)
+	n.calls.tick(n)
 	const slowTick = kv.Instant(50e6)
 	if n.now < n.system.tickAt {
 		return

@@ -34,6 +34,8 @@ type indexRead struct {
 // answers need the lease or a proof of leadership (L17, L19).
 func (n *Node) read(t *partition.ReadTask) {
 	r := n.replicas[t.Partition]
+	// What is told about a commit needs no lease (E6), and a call asks nothing else: no serving task, which the world answers, is for one.
+	invariant.Check(!t.Serve || t.Request&OwnRequest == 0, "partition %d answers a call by a serving task", t.Partition)
 	if !t.Serve {
 		n.out.Reads = append(n.out.Reads, &Read{Task: t})
 		return

@@ -159,6 +159,7 @@ func (n *Node) unlead(r *replica) {
 	if !invariant.Mutated(invariant.EvalSurvives) {
 		n.draws.forget(r)
 	}
+	n.calls.forget(r)
 	r.part.Unlead(r.group.LeaderNode(), r.group.Term())
 }
 

@@ -9,13 +9,18 @@ import (
 // Request is a client's request.
 func (n *Node) Request(now kv.Instant, id RequestID, req *kv.Request) {
 	n.at(now)
+	n.route(id, req)
+}
+
+// route brings a request of a client, or of another partition's leader, to its replica.
+func (n *Node) route(id RequestID, req *kv.Request) {
 	r := n.replicas[req.Partition]
 	switch {
 	case r == nil || r.part == nil:
 		n.reply(id, nil, n.wrongPartition(req.Partition))
 	case n.system.draining && !r.leading:
 		n.reply(id, nil, n.notLeader(r.group))
-	case r.leading && n.system.full() && req.Commit != nil:
+	case r.leading && n.system.full() && (req.Commit != nil || req.Prepare != nil):
 		n.reply(id, nil, kv.Errorf(kv.DiskFull, "the disk of %s on node %d, which leads partition %d, is full: free some space there; nothing was done", n.cfg.DataDir, n.id.Node, req.Partition))
 	case r.leading:
 		n.request(r, id, req)
@@ -27,7 +32,7 @@ func (n *Node) Request(now kv.Instant, id RequestID, req *kv.Request) {
 func (n *Node) request(r *replica, id RequestID, req *kv.Request) {
 	n.activate(r)
 	r.usedAt = n.now
-	if req.Commit != nil {
+	if req.Commit != nil || req.Prepare != nil || req.Resolve != nil {
 		r.wrote = max(r.wrote, n.system.heard, 1)
 	}
 	r.part.Request(id, req)
@@ -143,6 +148,10 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 		n.registry(from, m.Registry)
 	case m.Digest != nil:
 		n.digest(from, m.Digest)
+	case m.Call != nil:
+		n.answerCall(from, m.Call)
+	case m.CallDone != nil:
+		n.callDone(from, m.CallDone)
 	}
 }
 
@@ -154,4 +163,5 @@ func (n *Node) PeerLost(now kv.Instant, node kv.NodeID) {
 	if node == n.oracle() {
 		n.draws.again()
 	}
+	n.calls.lost(n, node)
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/proto/wire"
 	"github.com/kvd-db/kvd/replication"
 )
 
@@ -24,6 +26,8 @@ const (
 	wireDigest    byte = 9
 	wireCoreHint  byte = 10
 	wireRegistry  byte = 11
+	wireCall      byte = 12
+	wireCallDone  byte = 13
 )
 
 // What the first byte of an encoded order says.
@@ -41,7 +45,8 @@ const (
 )
 
 // AppendMessage appends the encoding of a message: a byte for its kind, then its fields,
-// numbers as unsigned varints, raft's messages in protobuf.
+// numbers as unsigned varints, raft's messages in protobuf, what a call asks and is answered as
+// package wire lays it out.
 func AppendMessage(b []byte, m *Message) []byte {
 	switch {
 	case m.Raft != nil:
@@ -73,6 +78,12 @@ func AppendMessage(b []byte, m *Message) []byte {
 	case m.Digest != nil:
 		d := m.Digest
 		return words(append(b, wireDigest), uint64(d.Partition), d.Check, uint64(d.Index), uint64(d.Replica), d.Sum.Hash, uint64(d.Sum.Keys), uint64(d.Sum.Versions))
+	case m.Call != nil:
+		return appendCall(append(b, wireCall), m.Call)
+	case m.CallDone != nil:
+		d := m.CallDone
+		b = words(append(b, wireCallDone), d.Number, uint64(d.Loop), uint64(d.Heard))
+		return wire.AppendAnswer(b, d.Response, d.Err)
 	}
 	return b
 }
@@ -98,6 +109,14 @@ func appendFrame(b []byte, f *replication.Frame) []byte {
 		return nil // a raft message always has an encoding; the receiver drops an empty one
 	}
 	return b
+}
+
+func appendCall(b []byte, c *Call) []byte {
+	b = words(b, c.Number, uint64(c.Loop), uint64(c.Heard), uint64(c.Find))
+	if c.Request == nil {
+		return b
+	}
+	return wire.AppendCall(b, c.Request)
 }
 
 func appendReport(b []byte, r *core.Report) []byte {
@@ -141,8 +160,15 @@ func appendOrder(b []byte, o *core.Order) []byte {
 
 // DecodeMessage reads what AppendMessage wrote.
 func DecodeMessage(b []byte) (Message, error) {
-	if len(b) > 0 && b[0] == wireRaft {
-		return decodeFrame(b[1:])
+	if len(b) > 0 {
+		switch b[0] {
+		case wireRaft:
+			return decodeFrame(b[1:])
+		case wireCall:
+			return decodeCall(b[1:])
+		case wireCallDone:
+			return decodeCallDone(b[1:])
+		}
 	}
 	var m Message
 	d := kv.NewDecoder("a message between nodes", b)
@@ -192,13 +218,10 @@ func loopOf(d *kv.Decoder) (l, loops int) {
 }
 
 func decodeFrame(b []byte) (Message, error) {
-	var ws [3]uint64
-	for i := range ws {
-		w, n := binary.Uvarint(b)
-		if n <= 0 {
-			return Message{}, kv.Errorf(kv.Corruption, "a raft message between nodes is cut short")
-		}
-		ws[i], b = w, b[n:]
+	ws := make([]uint64, 3)
+	b, err := takeWords(b, ws)
+	if err != nil {
+		return Message{}, err
 	}
 	f := &replication.Frame{Partition: kv.PartitionID(ws[0]), Tag: ws[1], Commit: kv.LogIndex(ws[2])}
 	f.Message = &raftpb.Message{}
@@ -209,6 +232,59 @@ func decodeFrame(b []byte) (Message, error) {
 		return Message{}, kv.Errorf(kv.Corruption, "a raft message of type %s never comes from another node", f.Message.GetType())
 	}
 	return Message{Raft: f}, nil
+}
+
+// takeWords reads so many numbers, and returns what follows them.
+func takeWords(b []byte, ws []uint64) ([]byte, error) {
+	for i := range ws {
+		w, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, kv.Errorf(kv.Corruption, "a message between nodes is cut short")
+		}
+		ws[i], b = w, b[n:]
+	}
+	return b, nil
+}
+
+// decodeCall reads a Call. What it keeps shares no memory with b, as everywhere here.
+func decodeCall(b []byte) (Message, error) {
+	ws := make([]uint64, 4)
+	b, err := takeWords(b, ws)
+	if err != nil {
+		return Message{}, err
+	}
+	c := &Call{Number: ws[0], Loop: int(ws[1]), Heard: kv.Timestamp(ws[2]), Find: kv.PartitionID(ws[3])}
+	if ws[1] >= kv.LoopsMax || (c.Find != 0) != (len(b) == 0) {
+		return Message{}, kv.Errorf(kv.Corruption, "a call between nodes that comes from loop %d, or asks for two things, or for none", ws[1])
+	}
+	if c.Find == 0 {
+		q, bad := wire.DecodeCall(bytes.Clone(b))
+		if bad != nil {
+			return Message{}, kv.Errorf(kv.Corruption, "a call between nodes cannot be read: %v", bad)
+		}
+		c.Request = q
+	}
+	return Message{Call: c}, nil
+}
+
+func decodeCallDone(b []byte) (Message, error) {
+	ws := make([]uint64, 3)
+	b, err := takeWords(b, ws)
+	if err != nil {
+		return Message{}, err
+	}
+	if ws[1] >= kv.LoopsMax {
+		return Message{}, kv.Errorf(kv.Corruption, "the answer to a call of loop %d: there are %d at most", ws[1], kv.LoopsMax)
+	}
+	d := &CallDone{Number: ws[0], Loop: int(ws[1]), Heard: kv.Timestamp(ws[2])}
+	var bad *kv.Error
+	if d.Response, d.Err, bad = wire.DecodeAnswer(bytes.Clone(b)); bad != nil {
+		return Message{}, kv.Errorf(kv.Corruption, "the answer to a call between nodes cannot be read: %v", bad)
+	}
+	if d.Response != nil {
+		d.Response.Heard = d.Heard
+	}
+	return Message{CallDone: d}, nil
 }
 
 // fromPeers lists what one replica may say to another; raft's local messages are not among them.

@@ -37,6 +37,17 @@ func samples() []Message {
 		{OrderDone: &core.OrderDone{Partition: 7, Replica: 1, Dropped: true, Err: "x"}},
 		{CoreHint: &CoreHint{Leader: 3}},
 		{Registry: &Registry{Nodes: []kv.NodeInfo{{ID: 1, Address: "a:1", Locality: "zone=x", Nonce: 7, Core: true}, {ID: 2, Address: "b:1", Replaced: true}}}},
+		{Call: &Call{Number: 3<<32 | 1, Loop: 63, Heard: 1 << 60, Find: 7}},
+		{Call: &Call{Number: 3<<32 | 2, Heard: 1 << 60, Request: &kv.Request{Partition: 7, Generation: 3, Prepare: &kv.Prepare{
+			Attempt: kv.Attempt{ID: kv.TxID{1}, Term: 5, AsOf: 1 << 59, Age: kv.Age{2}, Partition: 8, Anchor: kv.Key("a")},
+			Start:   1 << 58, Reads: []kv.ReadMark{{Key: kv.Key("r")}}, Spans: []kv.Span{{Start: kv.Key("b"), End: kv.Key("c")}},
+			Writes: []kv.Write{{Kind: kv.WriteAdd, Key: kv.Key("w"), Delta: -1}},
+		}}}},
+		{Call: &Call{Number: 3<<32 | 3, Request: &kv.Request{Partition: 7, Resolve: &kv.Resolve{ID: kv.TxID{1}, Commit: 1 << 60}}}},
+		{Call: &Call{Number: 3<<32 | 4, Request: &kv.Request{Partition: 7, Outcome: &kv.OutcomeOf{ID: kv.TxID{1}, Term: 5, Anchor: kv.Key("a"), Ask: kv.AskRead, At: 9}}}},
+		{CallDone: &CallDone{Number: 3<<32 | 1, Loop: 63, Heard: 1 << 60, Response: &kv.Response{Outcome: kv.OutcomeCommitted, Timestamp: 1 << 59, Term: 5, Sums: []int64{-1}, Heard: 1 << 60}}},
+		{CallDone: &CallDone{Number: 3<<32 | 2, Heard: 1 << 60, Err: &kv.Error{Kind: kv.WrongPartition, Message: "not here", Partition: 7, Descriptors: []*kv.Descriptor{d}}}},
+		{CallDone: &CallDone{Number: 3<<32 | 3, Err: &kv.Error{Kind: kv.Conflict, Message: "overtaken", Key: kv.Key("r"), ID: kv.TxID{1}}}},
 		{Digest: &Digest{Partition: 7, Check: 1, Index: 10, Replica: 1, Sum: kv.ReplicaDigest{Hash: 1 << 63, Keys: 2, Versions: 3}}},
 	}
 }
@@ -68,14 +79,18 @@ func TestWireRefusesLocalMessages(t *testing.T) {
 	}
 }
 
-// TestWireRefusesLoopsThatAreNone: what is named by its loop is looked up by it.
-func TestWireRefusesLoopsThatAreNone(t *testing.T) {
+// TestWireRefuses: what is named by its loop is looked up by it, and a call asks for one thing.
+func TestWireRefuses(t *testing.T) {
 	for what, m := range map[string]Message{
 		"an answer of loop 3 of 3": {Ack: &replication.HeartbeatAck{Loop: 3, Loops: 3}},
 		"an answer of no loop":     {Ack: &replication.HeartbeatAck{}},
 		"a report of loop 1 of 1":  {Report: &core.Report{Loop: 1, Loops: 1}},
 		"a draw of loop 64":        {Draw: &core.Draw{Loop: 64}},
 		"an answer of 65 loops":    {Ack: &replication.HeartbeatAck{Loops: 65}},
+		"a call of loop 64":        {Call: &Call{Loop: 64, Find: 7}},
+		"a call's end of loop 64":  {CallDone: &CallDone{Loop: 64, Err: &kv.Error{Kind: kv.Timeout}}},
+		"a call for nothing":       {Call: &Call{}},
+		"a call without a part":    {Call: &Call{Request: &kv.Request{Partition: 7}}},
 	} {
 		if _, err := DecodeMessage(AppendMessage(nil, &m)); kv.KindOf(err) != kv.Corruption {
 			t.Errorf("%s was taken: %v", what, err)
@@ -92,7 +107,7 @@ func FuzzDecodeMessage(f *testing.F) {
 		if err != nil || m.Raft != nil { // protobuf has many encodings of one message
 			return
 		}
-		if again := AppendMessage(nil, &m); !bytes.Equal(again, b) && m.Report == nil && m.OrderDone == nil {
+		if again := AppendMessage(nil, &m); !bytes.Equal(again, b) && m.Report == nil && m.OrderDone == nil && m.Call == nil && m.CallDone == nil {
 			t.Errorf("%x decodes to %+v, which encodes to %x", b, m, again)
 		}
 	})

@@ -12,9 +12,7 @@ type caller interface {
 	answered(l *leader, i int, resp *kv.Response, err *kv.Error)
 }
 
-// calls are the questions of a term to other partitions that are under way.
-type calls struct{ byToken map[uint64]call } // never iterated
-
+// call is a question to another partition that is under way.
 type call struct {
 	by caller
 	i  int
@@ -26,7 +24,7 @@ func (l *leader) call(req *kv.Request, by caller, i int) {
 	token := l.calling
 	l.calling++
 	if by != nil {
-		l.calls.byToken[token] = call{by, i}
+		l.transactions.calls[token] = call{by, i}
 	}
 	l.sink.Call(l.Partition, token, req.Partition, req)
 }
@@ -37,11 +35,11 @@ func (p *Partition) Answered(token uint64, resp *kv.Response, err *kv.Error) {
 	if l == nil {
 		return
 	}
-	c, ok := l.calls.byToken[token]
+	c, ok := l.transactions.calls[token]
 	if !ok {
 		return
 	}
-	delete(l.calls.byToken, token)
+	delete(l.transactions.calls, token)
 	c.by.answered(l, c.i, resp, err)
 	l.run()
 }

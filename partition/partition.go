@@ -55,7 +55,6 @@ type leader struct {
 	bytes    int // keys and values of the commits that run and of the locks that are not applied
 
 	transactions transactions
-	calls        calls
 	restoring    bool // what is locked is not known yet
 }
 
@@ -81,7 +80,7 @@ func (p *Partition) Lead(term kv.Term, desc *kv.Descriptor, gc, horizon kv.Times
 		tickets: tickets{byID: make(map[RequestID]*ticket)}, draws: draws{first: p.tokens},
 	}
 	l.transactions.byID, l.transactions.records = make(map[kv.TxID]*prepared), make(map[kv.TxID]*resolver)
-	l.calls.byToken = make(map[uint64]call)
+	l.transactions.calls = make(map[uint64]call)
 	l.retained.applied(gc, horizon)
 	p.lead = l
 	l.restore()

@@ -150,8 +150,8 @@ func (p *prepared) refuseBy(l *leader, _ kv.Key, err *kv.Error) {
 // barrier is a command that does nothing: once it is applied, everything before it is, and this node
 // led when it was proposed.
 type barrier struct {
-	tickets *ticket
-	err     *kv.Error
+	tickets *ticket   // who waits for that
+	err     *kv.Error // what they are told; nil: that all is well
 }
 
 func (b *barrier) encodedLen() int          { return 1 }
@@ -161,10 +161,22 @@ func (b *barrier) committed(*leader)        {}
 
 func (b *barrier) applied(l *leader) {
 	for t := b.tickets; t != nil; t = t.copy {
-		if l.tickets.byID[t.id] == t {
+		switch {
+		case l.tickets.byID[t.id] != t: // waited too long
+		case b.err != nil:
 			l.answer(t, nil, b.err)
+		default:
+			l.answer(t, l.acknowledgement(), nil)
 		}
 	}
+}
+
+func (b *barrier) canceled(*leader, *ticket) {}
+
+func (b *barrier) expired(l *leader, t *ticket) { l.sink.Reply(t.id, nil, l.waitedTooLong()) }
+
+func (b *barrier) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) *kv.Error {
+	return l.notLeader(leader, term)
 }
 
 // dropPrepare ends a prepare that is not proposed; it returns those who wait for it.

@@ -92,6 +92,7 @@ func (l *leader) restoreLocks(locks []mvcc.Lock) {
 	}
 	for p := l.transactions.first; p != nil; p = p.next {
 		l.table.Restore(&p.guard)
+		l.inquire(p, kv.AskQuery) // its fate may have been told to the leader before
 	}
 }
 

@@ -33,6 +33,7 @@ import (
 //	collect                          what G allows is collected
 //	settle                           everything is answered, committed and applied
 //	show                             what is left
+//	transactions [max=N]             those that are listed, with their locks
 //
 // A commit's lines after "part P" are for partition P; age=N gives it an age.
 // A timestamp is a number, or seconds with an s. The output is the effects in order.
@@ -145,6 +146,8 @@ func (s *story) runLog(d *datadriven.TestData) {
 		s.quiesce()
 	case "show":
 		s.show()
+	case "transactions":
+		s.transactions(s.number(d, "max", kv.TransactionsMax))
 	default:
 		s.t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	}

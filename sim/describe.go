@@ -42,6 +42,12 @@ func describe(m *node.Message) string {
 		return fmt.Sprintf("order done %+v", *m.OrderDone)
 	case m.Digest != nil:
 		return fmt.Sprintf("digest %+v", *m.Digest)
+	case m.Call != nil && m.Call.Request == nil:
+		return fmt.Sprintf("call %x finds p%d", m.Call.Number, m.Call.Find)
+	case m.Call != nil:
+		return fmt.Sprintf("call %x %s", m.Call.Number, describeRequest(m.Call.Request, nil))
+	case m.CallDone != nil:
+		return fmt.Sprintf("call %x done %s", m.CallDone.Number, describeAnswer(answer{response: m.CallDone.Response, err: m.CallDone.Err}))
 	}
 	return "nothing"
 }
@@ -61,9 +67,19 @@ func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
 		for _, w := range c.Writes {
 			l += fmt.Sprintf(" %q", w.Key)
 		}
+		for _, p := range c.Parts {
+			l += fmt.Sprintf(" part p%d reads %d spans %d", p.Partition, len(p.Reads), len(p.Spans))
+			for _, w := range p.Writes {
+				l += fmt.Sprintf(" %q", w.Key)
+			}
+		}
 		return l
 	case r.Outcome != nil:
-		return fmt.Sprintf("p%d outcome %.8s term %d", r.Partition, r.Outcome.ID, r.Outcome.Term)
+		return fmt.Sprintf("p%d outcome %.8s term %d ask %d at %d", r.Partition, r.Outcome.ID, r.Outcome.Term, r.Outcome.Ask, uint64(r.Outcome.At))
+	case r.Prepare != nil:
+		return fmt.Sprintf("p%d prepare %.8s term %d of p%d, %d writes", r.Partition, r.Prepare.ID, r.Prepare.Term, r.Prepare.Partition, len(r.Prepare.Writes))
+	case r.Resolve != nil:
+		return fmt.Sprintf("p%d resolve %.8s at %d", r.Partition, r.Resolve.ID, uint64(r.Resolve.Commit))
 	}
 	return "nothing"
 }

@@ -56,6 +56,8 @@ func (w *World) refused(op *check.Op, err *kv.Error) {
 // journal is the history, with what was told of each commit by anybody at any time.
 type journal struct {
 	ops    check.History
+	lists  []*check.Transaction // of the workloads over lists
+	turns  map[string]int       // which of the keys of a kind are in use, where they are given up after a while
 	fates  map[kv.TxID]fate
 	counts map[string]int
 	values uint64 // written so far: each is unlike all others
@@ -68,7 +70,7 @@ type fate struct {
 }
 
 func newJournal() *journal {
-	return &journal{fates: map[kv.TxID]fate{}, counts: map[string]int{}}
+	return &journal{turns: map[string]int{}, fates: map[kv.TxID]fate{}, counts: map[string]int{}}
 }
 
 var opNames = [...]string{check.Read: "read", check.Scan: "scan", check.Commit: "commit"}

@@ -21,6 +21,7 @@ type MutantCase struct {
 // Mutants is the table of all planted bugs.
 func Mutants() []MutantCase {
 	all := append(livenessMutants(), transactionMutants()...)
+	all = append(all, twoPhaseMutants()...)
 	return append(append(all, storageMutants()...), limitMutants()...)
 }
 
@@ -77,6 +78,32 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.WindowWaits, Scenarios: []string{"window"}, Seeds: 40},
 		{Mutant: invariant.HeardUnproven, Scenarios: []string{"ahead"}, Seeds: 5},
 		{Mutant: invariant.DrawSeqRestarts, Scenarios: []string{"stalegrants"}, Seeds: 20},
+	}
+}
+
+// twoPhaseMutants are those of transactions over several partitions.
+func twoPhaseMutants() []MutantCase {
+	crossing := []string{"crossing", "lists"}
+	return []MutantCase{
+		{Mutant: invariant.StrongNoAwaitCoord, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.DrawFirst2, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.NoWound, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.AnchorLatch, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.Unilateral, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.ResolveAny, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.WoundProposed, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.LockIsAnswer, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.NoRecAborted, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.AckEarly, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.SharedVolatile, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.NoShared, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.ConfirmEarly, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.ConfirmUnproved, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.AbortOnDepose, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.GhostNoTerm, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"collected"}, Seeds: 40},
+		{Mutant: invariant.GCApplied, Scenarios: []string{"collected"}, Seeds: 40},
 	}
 }
 

@@ -18,12 +18,13 @@ type readOpts struct {
 	past     bool         // the client chose the timestamp, so real time says nothing
 	node     kv.NodeID    // ask this node first, whoever leads
 	patience ns
+	told     []check.Seen // what the client has been told of
 }
 
 // read reads keys of one partition.
 func (c *client) read(keys []kv.Key, o readOpts, then func(*check.Op)) {
 	op := c.w.begin(c, check.Read)
-	op.Past = o.past
+	op.Past, op.Told = o.past, o.told
 	op.Strong = len(keys) == 1 && o.at == 0
 	req := kv.Request{Read: &kv.Read{Keys: keys, Timestamp: o.at}}
 	c.do(session.Op{Key: keys[0], Request: req}, &call{node: o.node, done: func(r *kv.Response, err *kv.Error) {
@@ -88,7 +89,7 @@ func (c *client) patience(p ns) ns {
 // scan reads a span, page by page, all pages at one timestamp.
 func (c *client) scan(span kv.Span, o readOpts, then func(*check.Op)) {
 	op := c.w.begin(c, check.Scan)
-	op.Past = o.past
+	op.Past, op.Told = o.past, o.told
 	c.page(op, span, span, o, then)
 }
 
@@ -168,18 +169,14 @@ type change struct {
 	once     ns   // copyPatience, 0 = any
 	delay    ns   // before the client asks for the outcome
 	resend   bool // it does not ask, but sends the same commit again
+	age      kv.Age
+	told     []check.Seen // what the client has been told of
 }
 
 // commit makes a change. If its fate stays unknown the client asks for the outcome until
 // it knows, unless it is one that forgets.
 func (c *client) commit(x change, then func(*check.Op)) {
-	q := &kv.Commit{Start: x.start, Writes: x.writes}
-	for _, r := range x.reads {
-		q.Reads = append(q.Reads, kv.ReadMark{Key: kv.Key(r.Key)})
-	}
-	for _, s := range x.spans {
-		q.Spans = append(q.Spans, s.Span)
-	}
+	q := c.parted(&x)
 	var op *check.Op
 	var sent *kv.Commit
 	k := &call{node: x.node, copyPatience: x.once}
@@ -192,7 +189,7 @@ func (c *client) commit(x change, then func(*check.Op)) {
 		}
 		sent = m
 		op = c.w.begin(c, check.Commit)
-		op.ID, op.Reads, op.Scanned = m.ID, x.reads, x.spans
+		op.ID, op.Reads, op.Scanned, op.Told = m.ID, x.reads, x.spans, x.told
 		op.Change = &check.Change{Start: x.start, Writes: x.writes}
 	}
 	k.done = func(r *kv.Response, err *kv.Error) {

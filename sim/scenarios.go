@@ -109,7 +109,7 @@ func trapped(name, about string, t Trap) *Scenario {
 
 // scenarios builds all scenarios anew.
 func scenarios() []*Scenario {
-	return []*Scenario{
+	all := []*Scenario{
 		general(), loops(), moving(), unordered(), hot(), quorum(), storage(), rolling(), transactions(),
 		trapped("iso", "the lease rests on one follower, which crashes and is back at once", Trap{"iso", 2 * time.Second}),
 		xfer(), drifty(), paused(), slowapply(), slowread(), joint(), spiky(),
@@ -122,6 +122,7 @@ func scenarios() []*Scenario {
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
 	}
+	return append(all, crossings()...)
 }
 
 // Find is the scenario of a name, nil if there is none.

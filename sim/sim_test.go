@@ -33,6 +33,14 @@ var smoke = []struct {
 	{"general", []uint64{1}, 4 * time.Second, 5},
 	{"loops", []uint64{1, 2}, 6 * time.Second, 0},
 	{"looptraps", []uint64{1}, 6 * time.Second, 0},
+	{"crossing", []uint64{1, 2}, 6 * time.Second, 0},
+	{"lists", []uint64{1}, 4 * time.Second, 0},
+	{"transfers", []uint64{1}, 4 * time.Second, 0},
+	{"skews", []uint64{1}, 4 * time.Second, 0},
+	{"forks", []uint64{1}, 4 * time.Second, 0},
+	{"cycles", []uint64{1}, 4 * time.Second, 0},
+	{"handovers", []uint64{1}, 4 * time.Second, 0},
+	{"outcomes", []uint64{1}, 4 * time.Second, 0},
 }
 
 // TestSeedsTwice runs each seed twice: nothing is found, and both runs are the same run.

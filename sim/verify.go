@@ -265,9 +265,25 @@ func (c *comparison) ask(id kv.PartitionID) {
 	})
 }
 
+// awaitLeaders lets time pass while a partition changes its leader, which the core may ask for at any
+// moment.
+func (w *World) awaitLeaders() {
+	led := func() bool {
+		for _, id := range w.traps.partitions {
+			if p, _ := w.leader(id); p == nil {
+				return false
+			}
+		}
+		return true
+	}
+	for end := w.now + quiesceMax; w.phase.broken == nil && !led() && w.step(end); {
+	}
+}
+
 // ledger reads all versions of all keys that anybody has touched, or that are there, from the
 // engine of each partition's leader.
 func (w *World) ledger() *check.Ledger {
+	w.awaitLeaders()
 	l := check.NewLedger()
 	touched, _ := check.Accesses(&w.hist.ops)
 	for _, id := range w.traps.partitions {
@@ -335,7 +351,8 @@ func versions(r *mvcc.Reader, k kv.Key, l *check.Ledger) error {
 	return nil
 }
 
-// judge runs all checks over the history.
+// judge runs all checks over the history, and the search last: it takes very long where something is wrong, which
+// the others have found then.
 func (w *World) judge() {
 	l := w.ledger()
 	if w.phase.broken != nil {
@@ -345,8 +362,6 @@ func (w *World) judge() {
 	findings := check.Serial(h, l)
 	findings = append(findings, check.Collected(h, l.Complete)...)
 	findings = append(findings, check.Zones(h)...)
-	linear, skipped := check.Linear(h)
-	findings = append(findings, linear...)
 	findings = append(findings, check.Counters(h)...)
 	findings = append(findings, check.Sets(h)...)
 	var banks []kv.Span
@@ -354,7 +369,12 @@ func (w *World) judge() {
 		banks = append(banks, w.span(i, "acc"))
 	}
 	findings = append(findings, check.Totals(h, banks, bankTotal)...)
-	w.hist.counts["keys not searched"] += skipped
+	findings = append(findings, w.judgeTransactions()...)
+	if len(findings) == 0 {
+		linear, skipped := check.Linear(h)
+		findings = append(findings, linear...)
+		w.hist.counts["keys not searched"] += skipped
+	}
 	if len(findings) > 0 {
 		f := findings[0]
 		w.violate(f.Check, f.Key, "%s", f.Story())

@@ -24,6 +24,7 @@ type Load struct {
 	PatienceMax  ns
 	Anywhere     float64 // share of operations that ask any node first, whoever leads
 	ValueBytes   int     // values are filled up to so many bytes
+	Cross        float64 // share of transactions over several partitions
 }
 
 // Share is a workload with its weight.
@@ -48,6 +49,15 @@ var workloads = map[string]workload{
 	"late":     late,
 	"old":      old,
 	"ahead":    ahead,
+
+	"append":    appendLists,
+	"transfer":  transfers,
+	"skew":      skew,
+	"predicate": predicate,
+	"fork":      fork,
+	"cycle":     cycle,
+	"handover":  handover,
+	"twins":     twins,
 }
 
 // bankTotal is what the accounts of each bank hold together.

@@ -131,6 +131,39 @@ func TestCutsAndBreaks(t *testing.T) {
 	}
 }
 
+// Calls and their answers are lost, doubled and overtaken like all that is not a heartbeat.
+func TestCallsTravelLikeTheRest(t *testing.T) {
+	call := func(i int) *node.Message {
+		return &node.Message{Call: &node.Call{Number: uint64(i + 1), Request: &kv.Request{Partition: 1, Resolve: &kv.Resolve{ID: kv.TxID{byte(i)}}}}}
+	}
+	done := func(i int) *node.Message {
+		return &node.Message{CallDone: &node.CallDone{Number: uint64(i + 1), Response: &kv.Response{}}}
+	}
+	arrive := func(f NetworkFaults, m func(int) *node.Message) int {
+		w := quietWorld(f)
+		for i := range 400 {
+			w.net.send(1, 2, m(i))
+		}
+		for w.step(s) {
+		}
+		if w.arrived(2, 1, 0) != 0 {
+			t.Error("it is urgent")
+		}
+		return w.arrived(2, 1, 1)
+	}
+	for name, m := range map[string]func(int) *node.Message{"call": call, "answer": done} {
+		if n := arrive(NetworkFaults{DelayMin: us, DelayMax: ms}, m); n != 400 {
+			t.Errorf("%s: %d of 400 arrive over a perfect network", name, n)
+		}
+		if n := arrive(NetworkFaults{DelayMin: us, DelayMax: ms, Drop: 0.5}, m); n < 100 || n > 300 {
+			t.Errorf("%s: %d of 400 arrive if half of them are lost", name, n)
+		}
+		if n := arrive(NetworkFaults{DelayMin: us, DelayMax: ms, Double: 0.5}, m); n < 500 || n > 700 {
+			t.Errorf("%s: %d of 400 arrive if half of them come twice", name, n)
+		}
+	}
+}
+
 // A write that a crash cuts short is there in part, in all parts that a device can leave.
 func TestTornWrites(t *testing.T) {
 	seen := map[int]bool{}

@@ -152,7 +152,7 @@ type Guard struct {
 	Latches []Latch // each key at most once, in key order
 
 	state   state
-	waits   int    // latches not held
+	waits   int32  // latches not held; small, since each commit carries a Guard
 	order   uint64 // of the declaration, then of the proposal, among all guards of the table
 	arrival uint64 // order of the first declaration; waiting for locks does not change it
 	locks   *locks // nil: it has none

@@ -88,7 +88,7 @@ func (t *Table) Acquire(g *Guard) bool {
 // waitersMax latches already.
 func (t *Table) declare(g *Guard, waitersMax int) bool {
 	t.sequence++
-	g.state, g.waits, g.order = waiting, len(g.Latches), t.sequence
+	g.state, g.waits, g.order = waiting, int32(len(g.Latches)), t.sequence
 	t.waiting++
 	for i := range g.Latches {
 		l := &g.Latches[i]

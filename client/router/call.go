@@ -324,6 +324,13 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	}
 	if err != nil {
 		info.Err = err
+	} else {
+		info.Timestamp = c.reply.Response.Timestamp
+	}
+	if q := a.Request.Commit; q != nil {
+		for i := range q.Parts {
+			info.Others = append(info.Others, q.Parts[i].Partition)
+		}
 	}
 	if c.router.config.OnRPC != nil {
 		c.router.config.OnRPC(ctx, info)

@@ -83,7 +83,7 @@ func (m *many) group(keys []int) [][]int {
 func (m *many) round(ctx context.Context, groups [][]int) ([]int, *kv.Error) {
 	var again []int
 	for m.at == 0 && len(groups) > 0 {
-		wrong, err := m.draw(ctx, groups[0])
+		wrong, err := m.read(ctx, groups[0], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -116,34 +116,13 @@ func (m *many) round(ctx context.Context, groups [][]int) ([]int, *kv.Error) {
 	return again, first
 }
 
-// draw reads a group without a timestamp and takes the one that the answer names. One key
-// alone would be a strong read, which has none: it is read as a scan of one key.
-func (m *many) draw(ctx context.Context, group []int) ([]int, *kv.Error) {
-	if len(group) > 1 {
-		return m.read(ctx, group, 0)
-	}
-	key := m.keys[group[0]]
-	c := m.router.NewCall()
-	defer c.Release()
-	c.Meter = m.meter
-	c.Op = session.Op{Key: key, Request: kv.Request{Scan: &kv.Scan{Span: kv.Span{Start: key, End: key.Next()}}}}
-	a, err := c.Do(ctx)
-	if err != nil {
-		return nil, err
-	}
-	m.at = a.Timestamp
-	if len(a.Rows) > 0 {
-		m.found[group[0]] = Found{Row: own(a.Rows[0]), Ok: true}
-	}
-	return nil, nil
-}
-
-// read reads one group at a timestamp; what it returns are keys to be parted again.
+// read reads one group at a timestamp; at 0 it takes the one that the answer names. What it
+// returns are keys to be parted again.
 func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
 	c := m.router.NewCall()
 	defer c.Release()
 	c.Meter = m.meter
-	c.Read = kv.Read{Keys: make([]kv.Key, len(group)), Timestamp: at}
+	c.Read = kv.Read{Keys: make([]kv.Key, len(group)), Timestamp: at, Stamped: true}
 	for i, k := range group {
 		c.Read.Keys[i] = m.keys[k]
 	}
@@ -180,16 +159,12 @@ func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *
 func (m *many) halves(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
 	var again []int
 	for _, half := range [][]int{group[:len(group)/2], group[len(group)/2:]} {
-		var wrong []int
-		var err *kv.Error
-		if at == 0 {
-			wrong, err = m.draw(ctx, half)
-			at = m.at
-		} else {
-			wrong, err = m.read(ctx, half, at)
-		}
+		wrong, err := m.read(ctx, half, at)
 		if err != nil {
 			return nil, err
+		}
+		if at == 0 {
+			at = m.at
 		}
 		again = append(again, wrong...)
 	}

@@ -57,7 +57,9 @@ type RPC struct {
 	Partition kv.PartitionID
 	Start     time.Time
 	Elapsed   time.Duration
-	Bytes     int // of the answer
+	Bytes     int              // of the answer
+	Timestamp kv.Timestamp     // in the answer: at which was read or committed; 0: none
+	Others    []kv.PartitionID // of a commit: whom the partition's leader had prepare
 	Err       error
 }
 

@@ -119,6 +119,9 @@ func (c *Call) Begin(s *Session, op Op) Action {
 	switch q := &op.Request; {
 	case q.Commit != nil:
 		c.stats.Attempts = 1
+		if op.Split {
+			c.op.Key = q.Commit.Writes[0].Key
+		}
 		if op.Named {
 			c.name.commit, c.name.home = q.Commit, q.Partition
 			c.name.unsure = true // the caller may have sent copies by another way
@@ -154,10 +157,7 @@ func (c *Call) Place() (*Place, bool) {
 func (c *Call) route() Action {
 	place, ok := c.s.Map.Find(c.op.Key, c.op.Before)
 	if !ok {
-		if c.state == stateRefreshing && c.s.Map.KeyspaceName(c.op.Key) == "" {
-			return c.end(kv.Errorf(kv.NotFound, "keyspace %d is not known: it has been dropped", c.op.Key.Keyspace()))
-		}
-		return c.lost(&kv.Error{Kind: kv.Unavailable, Key: c.op.Key, Message: "no partition is known that holds the key"})
+		return c.homeless(c.op.Key)
 	}
 	if c.outgrown(place) && !c.name.unsure && !c.op.Named {
 		c.forgetName() // every copy was refused, so nothing was done under it
@@ -172,14 +172,24 @@ func (c *Call) route() Action {
 	if !ok {
 		return c.lost(kv.Errorf(kv.Unavailable, "partition %d has no voter that is known", place.Descriptor.Partition))
 	}
-	if c.op.Split && !c.name.parted && !c.part(place) {
-		return c.lost(&kv.Error{Kind: kv.Unavailable, Key: c.op.Key, Message: "no partition is known that holds one of the commit's keys"})
+	if c.op.Split && !c.name.parted {
+		if missing := c.part(place); missing != nil {
+			return c.homeless(missing)
+		}
 	}
 	c.node = node
 	c.address(place)
 	c.state, c.name.inFlight = stateSent, true
 	c.stats.Sends++
 	return Action{Kind: Send, Node: c.node, Request: c.req}
+}
+
+// homeless: the map has no partition for a key.
+func (c *Call) homeless(key kv.Key) Action {
+	if c.state == stateRefreshing && c.s.Map.KeyspaceName(key) == "" {
+		return c.end(kv.Errorf(kv.NotFound, "keyspace %d is not known: it has been dropped", key.Keyspace()))
+	}
+	return c.lost(&kv.Error{Kind: kv.Unavailable, Key: key, Message: "no partition is known that holds the key"})
 }
 
 // lost asks for the map, or waits if that has just been of no help.
@@ -280,9 +290,9 @@ func (c *Call) commitFor(p *Place) *kv.Commit {
 		return c.name.commit
 	}
 	question := *c.name.commit
-	question.Term = 0
+	question.Term, question.Parts = 0, nil
 	if c.op.Split { // the other keys may be elsewhere
-		question.Reads, question.Spans, question.Parts = nil, nil, nil
+		question.Reads, question.Spans = nil, nil
 		question.Writes = question.Writes[:1]
 	}
 	return &question
@@ -305,7 +315,7 @@ func (c *Call) forgetName() {
 
 func (c *Call) refresh() Action {
 	c.state, c.tries.refreshed = stateRefreshing, true
-	return Action{Kind: Refresh, Keyspace: c.s.Map.KeyspaceName(c.op.Key)}
+	return Action{Kind: Refresh, Keyspace: c.area()}
 }
 
 // backoff waits after a failure that says nothing final.

@@ -9,14 +9,15 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// model is one keyspace of one key, replicated on three nodes, with the rules C1 and I6 of
-// a leader, and a network that loses, delays and reorders copies.
+// model is one keyspace of two keys, replicated on three nodes, with the rules C1 and I6 of a leader,
+// and a network that loses, delays and reorders copies. A split parts the keys.
 type model struct {
 	rng      *rand.Rand
 	parts    []*group // one, or two after the split
 	executed map[kv.TxID]int
 	oracle   kv.Timestamp
 	wire     []*copyOf // copies of requests that have not arrived
+	parted   int       // parts that were sent
 }
 
 // group is one partition.
@@ -25,7 +26,16 @@ type group struct {
 	leader kv.NodeID
 	term   kv.Term
 	seen   map[kv.TxID]bool // in this term: true = executed
-	gone   bool             // the key has moved away
+}
+
+// holds reports whether all that a commit itself writes lies in the partition.
+func (g *group) holds(ws []kv.Write) bool {
+	for i := range ws {
+		if !g.d.Span.Contains(ws[i].Key) {
+			return false
+		}
+	}
+	return true
 }
 
 // copyOf is one copy of a request on its way to a node.
@@ -36,7 +46,11 @@ type copyOf struct {
 	answer func(*kv.Response, *kv.Error)
 }
 
-var key = kv.MakeKey(1, []byte("k"))
+var (
+	key   = kv.MakeKey(1, []byte("k"))
+	below = kv.MakeKey(1, []byte("a")) // stays where it is when key moves
+	above = kv.MakeKey(1, []byte("z")) // may move without key
+)
 
 func newModel(seed uint64) *model {
 	m := &model{rng: rand.New(rand.NewPCG(seed, 1)), executed: map[kv.TxID]int{}, oracle: 1 << 20}
@@ -67,16 +81,18 @@ func (m *model) elect(g *group) {
 	g.leader, g.term, g.seen = kv.NodeID(1+m.rng.IntN(3)), g.term+1, map[kv.TxID]bool{}
 }
 
-// split moves the key to a partition whose term may equal the old one's.
+// split moves a key to a partition whose term may equal the old one's.
 func (m *model) split() {
 	if len(m.parts) > 1 {
 		return
 	}
-	left := m.parts[0]
-	left.gone = true
-	left.d = descriptor(2, 2, kv.Key{0, 0, 0, 1}, key)
+	left, at := m.parts[0], key
+	if m.rng.IntN(2) == 0 {
+		at = above
+	}
+	left.d = descriptor(2, 2, kv.Key{0, 0, 0, 1}, at)
 	m.parts = append(m.parts, &group{
-		d: descriptor(3, 1, key, kv.Key{0, 0, 0, 2}), leader: kv.NodeID(1 + m.rng.IntN(3)),
+		d: descriptor(3, 1, at, kv.Key{0, 0, 0, 2}), leader: kv.NodeID(1 + m.rng.IntN(3)),
 		term: left.term + kv.Term(m.rng.IntN(3)) - 1, seen: map[kv.TxID]bool{},
 	})
 }
@@ -112,10 +128,35 @@ func (m *model) handle(node kv.NodeID, q *kv.Request) (*kv.Response, *kv.Error) 
 		return nil, &kv.Error{Kind: kv.NotLeader}
 	case node != g.leader:
 		return nil, &kv.Error{Kind: kv.NotLeader, Leader: g.leader, Term: g.term}
-	case g.gone:
-		return nil, &kv.Error{Kind: kv.WrongPartition, Descriptors: []*kv.Descriptor{m.parts[1].d, m.parts[0].d}}
+	case !g.holds(q.Commit.Writes):
+		return nil, m.wrong()
 	}
 	return m.commit(g, q.Commit)
+}
+
+func (m *model) wrong() *kv.Error {
+	e := &kv.Error{Kind: kv.WrongPartition}
+	if m.rng.IntN(3) > 0 {
+		for _, g := range m.parts {
+			e.Descriptors = append(e.Descriptors, g.d)
+		}
+	}
+	return e
+}
+
+// refusal is that of another partition, which aborts the commit (rule H4).
+func (m *model) refusal(q *kv.Commit) *kv.Error {
+	for _, p := range q.Parts {
+		for _, g := range m.parts {
+			if g.d.Partition == p.Partition && !g.holds(p.Writes) {
+				return m.wrong()
+			}
+		}
+		if m.rng.IntN(6) == 0 {
+			return &kv.Error{Kind: kv.Conflict}
+		}
+	}
+	return nil
 }
 
 // commit is rule C1 at a leader: only within the term does the seen set decide alone (I8).
@@ -132,6 +173,10 @@ func (m *model) commit(g *group, q *kv.Commit) (*kv.Response, *kv.Error) {
 		g.seen[q.ID] = false
 		return nil, &kv.Error{Kind: kv.Aborted}
 	}
+	if err := m.refusal(q); err != nil {
+		g.seen[q.ID] = false
+		return nil, err
+	}
 	g.seen[q.ID] = true
 	m.executed[q.ID]++
 	m.oracle++
@@ -147,7 +192,12 @@ func (m *model) run(s *session.Session, steps int) (map[kv.TxID]bool, session.Ac
 	ids := map[kv.TxID]bool{}
 	story := ""
 	var c session.Call
-	a := c.Begin(s, session.Op{Key: key, Request: kv.Request{Commit: &kv.Commit{Writes: []kv.Write{{Kind: kv.WritePut, Key: key}}}}})
+	op := session.Op{Key: key, Request: kv.Request{Commit: &kv.Commit{Writes: []kv.Write{{Kind: kv.WritePut, Key: key}}}}}
+	if m.rng.IntN(2) == 0 {
+		op.Split = true
+		op.Request.Commit.Writes = append(op.Request.Commit.Writes, kv.Write{Kind: kv.WritePut, Key: below}, kv.Write{Kind: kv.WritePut, Key: above})
+	}
+	a := c.Begin(s, op)
 	for range steps {
 		story += fmt.Sprintf("%+v\n", a)
 		m.disturb()
@@ -160,6 +210,7 @@ func (m *model) run(s *session.Session, steps int) (map[kv.TxID]bool, session.Ac
 			a = m.refresh(s, &c)
 		case session.Send:
 			ids[a.Request.Commit.ID] = true
+			m.parted += len(a.Request.Commit.Parts)
 			a = m.send(&c, a)
 		}
 	}
@@ -172,7 +223,7 @@ func (m *model) run(s *session.Session, steps int) (map[kv.TxID]bool, session.Ac
 func (m *model) disturb() {
 	switch m.rng.IntN(20) {
 	case 0:
-		m.elect(m.parts[len(m.parts)-1])
+		m.elect(m.parts[m.rng.IntN(len(m.parts))])
 	case 1:
 		if m.rng.IntN(3) == 0 {
 			m.split()
@@ -234,7 +285,7 @@ func TestExactlyOnce(t *testing.T) {
 	if testing.Short() {
 		seeds = 3_000
 	}
-	kinds := map[string]int{}
+	kinds, parted := map[string]int{}, 0
 	for seed := range seeds {
 		m := newModel(seed)
 		s := session.New(m.rng)
@@ -252,6 +303,7 @@ func TestExactlyOnce(t *testing.T) {
 			kind = a.Err.Kind.String()
 		}
 		kinds[kind]++
+		parted += m.parted
 		switch {
 		case times > 1:
 			t.Fatalf("seed %d: executed %d times\n%s", seed, times, story)
@@ -261,8 +313,8 @@ func TestExactlyOnce(t *testing.T) {
 			t.Fatalf("seed %d: %v, but executed\n%s", seed, a.Err, story)
 		}
 	}
-	t.Log(kinds)
-	if kinds["ok"] < int(seeds)/2 || kinds["ambiguous"] == 0 || kinds["unavailable"] == 0 {
+	t.Log(kinds, parted)
+	if kinds["ok"] < int(seeds)/2 || kinds["ambiguous"] == 0 || kinds["unavailable"] == 0 || kinds["aborted"] == 0 || kinds["conflict"] == 0 || parted < int(seeds)/20 {
 		t.Fatalf("the seeds do not reach what they are to test: %v", kinds)
 	}
 }

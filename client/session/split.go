@@ -4,29 +4,29 @@ import "github.com/kvd-db/kvd/kv"
 
 // split parts what a commit reads and writes by partition, as the map has them now: the anchor's
 // part first, the others in the order in which the commit comes to them. A span is cut at the
-// bounds of partitions. false: the map does not have all of the keys.
-func (m *Map) split(c *kv.Commit) ([]kv.Part, bool) {
+// bounds of partitions. If the map does not have all of the keys, it returns one that is missing.
+func (m *Map) split(c *kv.Commit) (parts []kv.Part, missing kv.Key) {
 	s := splitter{m: m, at: map[kv.PartitionID]int{}}
 	for i := range c.Writes {
 		p := s.of(c.Writes[i].Key)
 		if p == nil {
-			return nil, false
+			return nil, c.Writes[i].Key
 		}
 		p.Writes = append(p.Writes, c.Writes[i])
 	}
 	for _, r := range c.Reads {
 		p := s.of(r.Key)
 		if p == nil {
-			return nil, false
+			return nil, r.Key
 		}
 		p.Reads = append(p.Reads, r)
 	}
 	for _, r := range c.Spans {
-		if !s.span(r) {
-			return nil, false
+		if missing = s.span(r); missing != nil {
+			return nil, missing
 		}
 	}
-	return s.parts, true
+	return s.parts, nil
 }
 
 // splitter parts one commit.
@@ -56,29 +56,29 @@ func (s *splitter) of(key kv.Key) *kv.Part {
 	return &s.parts[i]
 }
 
-// span gives each partition that a span overlaps its piece of it.
-func (s *splitter) span(rest kv.Span) bool {
+// span gives each partition that a span overlaps its piece of it. It returns a key that is missing.
+func (s *splitter) span(rest kv.Span) kv.Key {
 	for !rest.IsEmpty() {
 		p := s.of(rest.Start)
 		if p == nil {
-			return false
+			return rest.Start
 		}
 		whole := s.place.Descriptor.Span
 		p.Spans = append(p.Spans, whole.Clamp(rest))
 		if len(whole.End) == 0 {
-			return true
+			break
 		}
 		rest.Start = whole.End
 	}
-	return true
+	return nil
 }
 
 // part gives a commit its parts, and its name if it has none. All copies under one name have the
-// same parts. false: the map does not have all of the keys.
-func (c *Call) part(home *Place) bool {
-	parts, ok := c.s.Map.split(c.op.Request.Commit)
-	if !ok {
-		return false
+// same parts. If the map does not have all of the keys, it returns one that is missing.
+func (c *Call) part(home *Place) (missing kv.Key) {
+	parts, missing := c.s.Map.split(c.op.Request.Commit)
+	if missing != nil {
+		return missing
 	}
 	m := *c.op.Request.Commit
 	if !c.op.Named {
@@ -89,7 +89,30 @@ func (c *Call) part(home *Place) bool {
 		m.Parts = parts[1:]
 	}
 	c.name.commit, c.name.parted = &m, true
-	return true
+	return nil
+}
+
+// area is the name of the keyspace whose map the call needs; "" if it is more than one.
+func (c *Call) area() string {
+	name := c.s.Map.KeyspaceName(c.op.Key)
+	if !c.op.Split {
+		return name
+	}
+	m, id := c.op.Request.Commit, c.op.Key.Keyspace()
+	other := false
+	for i := range m.Writes {
+		other = other || m.Writes[i].Key.Keyspace() != id
+	}
+	for _, r := range m.Reads {
+		other = other || r.Key.Keyspace() != id
+	}
+	for _, r := range m.Spans {
+		other = other || r.Start.Keyspace() != id
+	}
+	if other {
+		return ""
+	}
+	return name
 }
 
 // outgrown reports whether the anchor's part of a commit that has its parts is not in one

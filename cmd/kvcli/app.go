@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kvd-db/kvd/cmd/kvcli/output"
+	"github.com/kvd-db/kvd/cmd/kvcli/session"
 	"github.com/kvd-db/kvd/cmd/kvcli/shell"
 	"github.com/kvd-db/kvd/cmd/kvcli/store"
 	"github.com/kvd-db/kvd/kv"
@@ -49,13 +50,15 @@ type app struct {
 	mode     mode
 	defaults globals // for each line: the flags that kvcli itself was started with
 	// connect opens a cluster.
-	connect func(ctx context.Context, target string, log *slog.Logger) (store.Store, error)
+	connect func(ctx context.Context, target string, o store.Options) (store.Store, error)
 	// edit opens the line editor of the prompt; complete is its completion.
 	edit func(complete lineCompleter) (editor, error)
 	// interruptible gives a context that Ctrl-C ends.
 	interruptible func(context.Context) (context.Context, context.CancelFunc)
 	connection    connection
-	line          editor // of the prompt, while there is one
+	line          editor           // of the prompt, while there is one
+	session       *session.Session // the open transaction, on the connection; nil: none
+	traced        bool             // the next connection lets requests be traced
 }
 
 // connection is the cluster in use; lines share it as long as they name the same target.
@@ -70,8 +73,11 @@ func (a *app) open(ctx context.Context, g *globals) (store.Store, error) {
 		return nil, usage("no cluster is named: give --target HOST:PORT,... or set KVD_TARGET")
 	}
 	if a.connection.store == nil || a.connection.target != g.target {
+		if a.session != nil {
+			return nil, usage("the open transaction (%s) is on %s: commit or rollback before --target names another cluster", a.session.Name(), a.connection.target)
+		}
 		a.close()
-		s, err := a.connect(ctx, g.target, a.logger(g))
+		s, err := a.connect(ctx, g.target, store.Options{Log: a.logger(g), Traced: a.traced || a.mode != modeOnce})
 		if err != nil {
 			return nil, err
 		}
@@ -138,6 +144,15 @@ func (c *call) finish(ctx context.Context, ran *cobra.Command, err error) error 
 
 // store opens the cluster for a command; the connection is part of its time.
 func (c *call) store(ctx context.Context) (store.Store, error) { return c.app.open(ctx, &c.globals) }
+
+// data is where a command reads and writes: in the open transaction, if there is one.
+func (c *call) data(ctx context.Context) (store.Data, error) {
+	s, err := c.store(ctx)
+	if err != nil || c.app.session == nil {
+		return s, err
+	}
+	return c.app.session.In(c.globals.keyspace), nil
+}
 
 // within is the context of a command that asks once: it ends with --timeout.
 func (c *call) within(ctx context.Context) (context.Context, context.CancelFunc) {

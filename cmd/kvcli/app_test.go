@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +31,7 @@ func newTestApp(stdin string) *testApp {
 	t.app = &app{
 		streams:  streams{in: strings.NewReader(stdin), out: &t.out, err: &t.err},
 		defaults: globals{target: "fake:1", timeout: 5 * time.Second},
-		connect: func(_ context.Context, target string, _ *slog.Logger) (store.Store, error) {
+		connect: func(_ context.Context, target string, _ store.Options) (store.Store, error) {
 			t.connects++
 			if target != "fake:1" {
 				return nil, kv.Errorf(kv.Unavailable, "no node at %s", target)

@@ -44,9 +44,36 @@ func (c *call) withStore(cmd *cobra.Command, do func(ctx context.Context, s stor
 	return cause(ctx, err)
 }
 
-// written is the record of a commit.
-func written(key []byte, d store.Commit) output.Record {
-	return output.Record{{Name: "key", Value: output.Bytes(key)}, {Name: "version", Value: d.Version}, {Name: "id", Value: d.ID.String()}}
+// withData is withStore for a command that takes part in an open transaction.
+func (c *call) withData(cmd *cobra.Command, do func(ctx context.Context, d store.Data) error) error {
+	ctx, cancel := c.within(cmd.Context())
+	defer cancel()
+	d, err := c.data(ctx)
+	if err == nil {
+		err = do(ctx, d)
+	}
+	return cause(ctx, err)
+}
+
+// written prints a write. One that waits for the commit of its transaction has no version yet, and
+// nothing to print in the format raw.
+func (c *call) written(key []byte, d store.Commit) error {
+	rec := output.Record{{Name: "key", Value: output.Bytes(key)}}
+	if d.Version != store.Buffered {
+		return c.one(append(rec, output.Field{Name: "version", Value: d.Version}, output.Field{Name: "id", Value: d.ID.String()}), "version")
+	}
+	if c.format == output.Raw {
+		return nil
+	}
+	return c.one(append(rec, output.Field{Name: "buffered", Value: true}), "")
+}
+
+// versionOf is a version as it is printed; what a transaction has written itself has none yet.
+func versionOf(t kv.Timestamp) any {
+	if t == store.Buffered {
+		return "buffered"
+	}
+	return t
 }
 
 func newPut(c *call) *cobra.Command {
@@ -60,12 +87,12 @@ func newPut(c *call) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				d, err := s.Put(ctx, words[0], words[1])
+			return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+				done, err := d.Put(ctx, words[0], words[1])
 				if err != nil {
 					return err
 				}
-				return c.one(written(words[0], d), "version")
+				return c.written(words[0], done)
 			})
 		},
 	}
@@ -140,8 +167,8 @@ func newGet(c *call) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				p, err := s.Get(ctx, words[0], b)
+			return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+				p, err := d.Get(ctx, words[0], b)
 				if err != nil {
 					return err
 				}
@@ -154,7 +181,7 @@ func newGet(c *call) *cobra.Command {
 }
 
 func pairRecord(p store.Pair) output.Record {
-	return output.Record{{Name: "key", Value: output.Bytes(p.Key)}, {Name: "value", Value: output.Bytes(p.Value)}, {Name: "version", Value: p.Version}}
+	return output.Record{{Name: "key", Value: output.Bytes(p.Key)}, {Name: "value", Value: output.Bytes(p.Value)}, {Name: "version", Value: versionOf(p.Version)}}
 }
 
 // printPair prints what get found: on a terminal as a row of a table, like scan.
@@ -180,12 +207,12 @@ func newDel(c *call) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				d, err := s.Delete(ctx, words[0])
+			return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+				done, err := d.Delete(ctx, words[0])
 				if err != nil {
 					return err
 				}
-				return c.one(written(words[0], d), "version")
+				return c.written(words[0], done)
 			})
 		},
 	}
@@ -213,12 +240,12 @@ func newCas(c *call) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-			d, err := s.CompareAndSet(ctx, words[0], want, words[1])
+		return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+			done, err := d.CompareAndSet(ctx, words[0], want, words[1])
 			if err != nil {
 				return err
 			}
-			return c.one(written(words[0], d), "version")
+			return c.written(words[0], done)
 		})
 	}
 	return cmd
@@ -260,12 +287,15 @@ func newAdd(c *call) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				sum, d, err := s.Add(ctx, words[0], n)
+			return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+				sum, done, err := d.Add(ctx, words[0], n)
 				if err != nil {
 					return err
 				}
-				return c.one(output.Record{{Name: "key", Value: output.Bytes(words[0])}, {Name: "value", Value: sum}, {Name: "version", Value: d.Version}, {Name: "id", Value: d.ID.String()}}, "value")
+				if done.Version == store.Buffered { // the sum is not known
+					return c.written(words[0], done)
+				}
+				return c.one(output.Record{{Name: "key", Value: output.Bytes(words[0])}, {Name: "value", Value: sum}, {Name: "version", Value: done.Version}, {Name: "id", Value: done.ID.String()}}, "value")
 			})
 		},
 	}
@@ -274,20 +304,14 @@ func newAdd(c *call) *cobra.Command {
 func newOutcome(c *call) *cobra.Command {
 	return &cobra.Command{
 		Use:   "outcome ID",
-		Short: "Tell what became of a write whose answer was lost; exit code 6 if that is still unknown",
+		Short: "Tell what became of a write or transaction whose answer was lost; exit code 6 if that is still unknown",
 		Long: `The ID is what the error of the write named. Inside of one prompt or script the
 32 digits of the transaction's id do as well. The answer is final: what was not
 committed by then never will be.`,
 		Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				var o kv.Outcome
-				id, err := kv.ParseTxID(args[0])
-				if err == nil {
-					o, err = s.Outcome(ctx, id)
-				} else {
-					o, err = s.OutcomeOf(ctx, args[0])
-				}
+				o, err := outcome(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
@@ -300,4 +324,17 @@ committed by then never will be.`,
 			})
 		},
 	}
+}
+
+// outcome asks by a token, or by the id alone, which does in the process whose write it was.
+func outcome(ctx context.Context, s store.Store, name string) (kv.Outcome, error) {
+	id, err := kv.ParseTxID(name)
+	if err != nil {
+		return s.OutcomeOf(ctx, name)
+	}
+	o, err := s.Outcome(ctx, id)
+	if kv.KindOf(err) == kv.Invalid {
+		return o, kv.Errorf(kv.Ambiguous, "the outcome of %s is not to be had by its id alone: give what the error of the commit named for outcome", id)
+	}
+	return o, err
 }

@@ -99,7 +99,7 @@ func remedy(err error, e *kv.Error) string {
 	case kv.Ambiguous:
 		var a *store.AmbiguousError
 		if errors.As(err, &a) && a.Token != "" {
-			return "it may or may not have been written; ask with: kvcli outcome " + a.Token
+			return fmt.Sprintf("%s may or may not have been written; ask with: kvcli outcome %s", a.Cause.ID, a.Token)
 		}
 	case kv.Unavailable, kv.NotLeader, kv.WrongPartition, kv.StaleTerm:
 		return "nothing was changed, try again; kvcli status shows what is wrong with the cluster"

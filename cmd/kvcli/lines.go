@@ -35,10 +35,12 @@ func (a *app) lines(ctx context.Context, keepGoing bool) error {
 			return err
 		},
 	}
-	if err := s.Run(ctx, a.in); err != nil {
+	err := s.Run(ctx, a.in)
+	left := a.abandon()
+	if err != nil {
 		return &toldError{err}
 	}
-	return nil
+	return left
 }
 
 // toldError is an error whose sentence has been written already.
@@ -66,15 +68,24 @@ func (a *app) prompt(ctx context.Context) error {
 	}()
 	p := &shell.Prompt{
 		Terminal: ed, Talk: a.err, Interruptible: a.interruptible, Execute: a.execute,
-		Text: func() string {
-			if a.defaults.keyspace == "" {
-				return "kvd> "
-			}
-			return "kvd:" + a.defaults.keyspace + "> "
-		},
+		Text:    a.promptText,
 		Explain: explain,
 	}
-	return p.Run(ctx)
+	err = p.Run(ctx)
+	_ = a.abandon() // it has been told, and a person has seen it
+	return err
+}
+
+// promptText is what stands before the cursor: the keyspace and the open transaction, if any.
+func (a *app) promptText() string {
+	text := "kvd"
+	if a.defaults.keyspace != "" {
+		text += ":" + a.defaults.keyspace
+	}
+	if a.session != nil {
+		text += a.session.Mark()
+	}
+	return text + "> "
 }
 
 // ask has a person answer a question: with the line editor where there is one.

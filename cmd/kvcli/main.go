@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -27,9 +26,7 @@ func main() {
 		},
 		args:     os.Args,
 		defaults: globals{target: os.Getenv("KVD_TARGET"), timeout: timeoutDefault},
-		connect: func(ctx context.Context, target string, log *slog.Logger) (store.Store, error) {
-			return store.Open(ctx, target, "", log)
-		},
+		connect:  store.Open,
 		edit: func(complete lineCompleter) (editor, error) {
 			return openEditor(historyPath(os.LookupEnv), complete)
 		},

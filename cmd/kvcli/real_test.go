@@ -66,9 +66,7 @@ func startNode(t *testing.T) string {
 func newRealApp(t *testing.T, address string) *testApp {
 	a := newTestApp("")
 	a.defaults.target = address
-	a.connect = func(ctx context.Context, target string, log *slog.Logger) (store.Store, error) {
-		return store.Open(ctx, target, "", log)
-	}
+	a.connect = store.Open
 	t.Cleanup(a.close)
 	return a
 }

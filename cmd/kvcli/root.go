@@ -26,6 +26,9 @@ What is printed can be typed back.
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict or failed expectation,
 5 unavailable, 6 outcome unknown, 7 not allowed, 124 timeout, 130 interrupted.`
 
+// bulkGroup is the commands that read and write on their own account.
+const bulkGroup = "bulk"
+
 // newRoot builds the tree of commands around a call.
 func newRoot(c *call) *cobra.Command {
 	root := &cobra.Command{
@@ -34,7 +37,7 @@ func newRoot(c *call) *cobra.Command {
 		Long:              rootLong,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return c.start() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.start(cmd) },
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&c.globals.target, "target", c.globals.target, "addresses of some nodes, `HOST:PORT,...` (or KVD_TARGET)")
@@ -45,9 +48,10 @@ func newRoot(c *call) *cobra.Command {
 	mustComplete(root, "output", output.Formats())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.CompletionOptions.DisableDefaultCmd = c.app.mode != modeOnce
-	addGroup(root, "data", "Keys and values:", newPut(c), newGet(c), newDel(c), newCas(c), newAdd(c), newScan(c), newCount(c), newOutcome(c))
+	addGroup(root, "data", "Keys and values:", newPut(c), newGet(c), newDel(c), newCas(c), newAdd(c), newScan(c), newCount(c))
+	addGroup(root, "transactions", "Transactions (begin to retry: in a prompt or script):", newBegin(c), newCommit(c), newRollback(c), newRetry(c), newOutcome(c))
 	addGroup(root, "cluster", "The cluster:", newKeyspace(c), newStatus(c), newNodes(c), newPartitions(c), newLocate(c), newCheck(c), newMoveLeader(c))
-	addGroup(root, "bulk", "In bulk:", newImport(c), newVerify(c), newExport(c), newBench(c))
+	addGroup(root, bulkGroup, "In bulk:", newImport(c), newVerify(c), newExport(c), newBench(c))
 	root.AddCommand(newVersion(c))
 	if c.app.mode == modeOnce {
 		addLines(root, c)
@@ -75,7 +79,10 @@ func addLines(root *cobra.Command, c *call) {
 }
 
 // start checks the flags of every command.
-func (c *call) start() error {
+func (c *call) start(cmd *cobra.Command) error {
+	if s := c.app.session; s != nil && (cmd.GroupID == bulkGroup || cmd.HasParent() && cmd.Parent().GroupID == bulkGroup) {
+		return usage("it takes no part in a transaction: commit or rollback (%s) first", s.Name())
+	}
 	format := c.globals.format
 	if format == "" {
 		format = string(output.JSONLines)
@@ -111,14 +118,14 @@ func between(least int, names ...string) cobra.PositionalArgs {
 	}
 }
 
-var negative = regexp.MustCompile(`^-[0-9]+$`)
+var negative = regexp.MustCompile(`^-[0-9]`)
 
-// reorderNegatives lets "add KEY -5" be written: a negative number looks like a flag, so it
-// is moved behind "--".
+// reorderNegatives lets "add KEY -5" and "begin ro at -5s" be written: what begins like a
+// negative number looks like a flag, so it is moved behind "--".
 func reorderNegatives(root *cobra.Command, args []string) []string {
 	args = append([]string{}, args...) // never nil, which cobra takes for os.Args
 	cmd, _, err := root.Find(args)
-	if err != nil || cmd.Name() != "add" || slices.Contains(args, "--") {
+	if err != nil || cmd.Name() != "add" && cmd.Name() != "begin" || slices.Contains(args, "--") {
 		return args
 	}
 	var front, back []string

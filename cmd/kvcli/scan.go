@@ -89,9 +89,9 @@ func newScan(c *call) *cobra.Command {
 		r.Limit, r.Reverse, r.KeysOnly = limit, reverse, keysOnly
 		ctx, touch, cancel := c.idle(cmd.Context())
 		defer cancel()
-		s, err := c.store(ctx)
+		d, err := c.data(ctx)
 		if err == nil {
-			err = c.scan(ctx, s, r, touch)
+			err = c.scan(ctx, d, r, touch)
 		}
 		return cause(ctx, err)
 	}
@@ -99,10 +99,10 @@ func newScan(c *call) *cobra.Command {
 }
 
 // scan prints rows as they come. What was found before an error is printed.
-func (c *call) scan(ctx context.Context, s store.Store, r store.Range, touch func()) error {
+func (c *call) scan(ctx context.Context, d store.Data, r store.Range, touch func()) error {
 	l := c.list()
 	var failed error
-	for p, err := range s.Scan(ctx, r) {
+	for p, err := range d.Scan(ctx, r) {
 		if err == nil {
 			touch()
 			err = l.Row(c.rowOf(p, r.KeysOnly))
@@ -144,8 +144,8 @@ func newCount(c *call) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				n, err := s.Count(ctx, r)
+			return c.withData(cmd, func(ctx context.Context, d store.Data) error {
+				n, err := d.Count(ctx, r)
 				if err != nil {
 					return err
 				}

@@ -5,6 +5,8 @@
 //	kv.Response ─► response frame ┐
 //	kv.Error   ──► error frame   ─┴─► the same                                   ─► Pipe, or kvpb.ReplyBatch.frames
 //
+//	the same without frames around them, and what only nodes ask (call.go)  ─► node.Call, node.CallDone
+//
 //	kv.Error   <─► kvpb.Error in the details of a gRPC status      (unary calls)
 //	kv.Admin.. <─► the messages of service Admin
 //
@@ -16,6 +18,7 @@
 //   - A decoder never reads past its input, never panics, and allocates no more than a fixed
 //     multiple of its input: a count is believed only if the bytes for it are there.
 //   - Decoded slices alias the batch. Who keeps one, copies it.
+//   - What only nodes may ask is decoded by DecodeCall alone.
 //   - An unknown version, frame type, part or kind is refused, never guessed at.
 //
 // The package starts nothing and dials nothing.

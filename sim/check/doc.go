@@ -5,7 +5,7 @@
 //	replicas ─► Ledger ───┘             must agree with timestamps across all keys
 //	                      ├──► Zones    registers with unique values, exact, n log n, no timestamps
 //	                      ├──► Linear   each key by porcupine, no timestamps
-//	                      ├──► Counters, Sets, Totals, Bank, Ring, Predicates, Sideband: what a
+//	                      ├──► Counters, Sets, Totals, Bank, Twins, Ring, Predicates, Sideband: what a
 //	                      │    person would check by hand
 //	transactions ─────────┴──► Lists    append-only lists: what was read tells the order of the
 //	                                    appends; cycles of dependencies, by class (Elle)

@@ -34,26 +34,55 @@ func whole(h *History, keys []string) func(yield func(*Op, []Seen) bool) {
 	}
 }
 
-// Bank judges reads of all accounts between which money is moved: none may see it made or lost, or an account
-// that is overdrawn. Transfers move what is there only.
-func Bank(h *History, accounts []string, total int64) []Finding {
+// number is the number that a value begins with. What comes after a space only makes values unlike each other, so that
+// Zones and Linear have it easy.
+func (s Seen) number() (int64, error) {
+	n, _, _ := strings.Cut(s.Value, " ")
+	return strconv.ParseInt(n, 10, 64)
+}
+
+// Bank judges reads of all accounts of all banks, between which money is moved: none may see it made or lost, or an
+// account that is overdrawn. Transfers move what is there only. A bank opens with all of its accounts at once, which
+// hold total then.
+func Bank(h *History, banks [][]string, total int64) []Finding {
 	var findings []Finding
 	found := func(key, text string, o *Op) {
 		if len(findings) < findingsMax {
 			findings = append(findings, Finding{Check: "bank", Key: key, Text: text, Ops: ops(o)})
 		}
 	}
+	accounts := slices.Concat(banks...)
 	for o, all := range whole(h, accounts) {
-		var sum int64
-		for _, r := range all {
-			n, err := strconv.ParseInt(r.Value, 10, 64)
-			if r.Found && err != nil || n < 0 {
-				found(r.Key, fmt.Sprintf("account %s holds %q", printable(r.Key), r.Value), o)
+		var sum, opened int64
+		for _, b := range banks {
+			of := all[:len(b)]
+			all = all[len(b):]
+			for _, r := range of {
+				n, err := r.number()
+				if r.Found && err != nil || n < 0 {
+					found(r.Key, fmt.Sprintf("account %s holds %q", printable(r.Key), r.Value), o)
+				}
+				sum += n
 			}
-			sum += n
+			if slices.ContainsFunc(of, func(r Seen) bool { return r.Found }) {
+				opened++
+			}
 		}
-		if sum != total {
-			found(accounts[0], fmt.Sprintf("the accounts hold %d, not %d", sum, total), o)
+		if sum != total*opened {
+			found(accounts[0], fmt.Sprintf("the accounts of %d banks hold %d, not %d", opened, sum, total*opened), o)
+		}
+	}
+	return findings
+}
+
+// Twins judges reads of two counters at one timestamp to which everybody adds the same in one transaction.
+func Twins(h *History, twins [][2]string) []Finding {
+	var findings []Finding
+	for _, pair := range twins {
+		for o, all := range whole(h, pair[:]) {
+			if all[0].Value != all[1].Value && len(findings) < findingsMax {
+				findings = append(findings, Finding{Check: "twins", Key: pair[0], Text: fmt.Sprintf("%s and %s differ", all[0], all[1]), Ops: ops(o)})
+			}
 		}
 	}
 	return findings
@@ -66,11 +95,11 @@ func Ring(h *History, keys []string) []Finding {
 	for o, all := range whole(h, keys) {
 		at, steps, broken := 0, 0, ""
 		for ; steps < len(keys) && broken == "" && (steps == 0 || at != 0); steps++ {
-			next, err := strconv.Atoi(all[at].Value)
-			if err != nil || next < 0 || next >= len(keys) {
+			next, err := all[at].number()
+			if err != nil || next < 0 || next >= int64(len(keys)) {
 				broken = fmt.Sprintf("%s leads nowhere: %q", printable(keys[at]), all[at].Value)
 			}
-			at = next
+			at = int(next)
 		}
 		if broken == "" && (at != 0 || steps < len(keys)) {
 			broken = fmt.Sprintf("from %s it takes %d steps to come to position %d, not %d to come back", printable(keys[0]), steps, at, len(keys))

@@ -22,7 +22,7 @@ func sees(at kv.Timestamp, pairs ...string) *Op {
 }
 
 func TestBank(t *testing.T) {
-	accounts := []string{"a", "b", "c"}
+	banks := [][]string{{"a", "b"}, {"c"}}
 	unknown, strong := sees(9, "a", "1", "b", "1", "c", "1"), sees(9, "a", "1", "b", "1", "c", "1")
 	unknown.Result, strong.Strong = Unknown, true
 	for _, c := range []struct {
@@ -31,8 +31,12 @@ func TestBank(t *testing.T) {
 		found int
 	}{
 		{"all of it", sees(9, "a", "60", "b", "0", "c", "40"), 0},
+		{"all of it, each value another one", sees(9, "a", "60 v1", "b", "0 v2", "c", "40 v3"), 0},
 		{"in another order, and more", sees(9, "c", "40", "x", "7", "b", "0", "a", "60"), 0},
 		{"not opened yet", sees(9, "a", "-", "b", "-", "c", "-"), 0},
+		{"one bank opened", sees(9, "a", "-", "b", "-", "c", "50"), 0},
+		{"money of one bank in the other", sees(9, "a", "0", "b", "0", "c", "100"), 0},
+		{"money in a bank that is not opened", sees(9, "a", "-", "b", "-", "c", "100"), 1},
 		{"not all accounts", sees(9, "a", "1", "b", "2"), 0},
 		{"no answer", unknown, 0},
 		{"no snapshot", strong, 0},
@@ -42,8 +46,25 @@ func TestBank(t *testing.T) {
 		{"overdrawn", sees(9, "a", "160", "b", "-60", "c", "0"), 1},
 		{"no number", sees(9, "a", "60", "b", "x", "c", "40"), 1},
 	} {
-		if fs := Bank(&History{Ops: []*Op{c.op}}, accounts, 100); len(fs) != c.found {
+		if fs := Bank(&History{Ops: []*Op{c.op}}, banks, 50); len(fs) != c.found {
 			t.Errorf("%s: %d findings, not %d: %v", c.about, len(fs), c.found, fs)
+		}
+	}
+}
+
+func TestTwins(t *testing.T) {
+	for _, c := range []struct {
+		op    *Op
+		found bool
+	}{
+		{sees(9, "a", "3", "b", "3"), false},
+		{sees(9, "a", "-", "b", "-"), false},
+		{sees(9, "a", "3"), false},
+		{sees(9, "a", "3", "b", "4"), true},
+		{sees(9, "a", "3", "b", "-"), true},
+	} {
+		if fs := Twins(&History{Ops: []*Op{c.op}}, [][2]string{{"x", "y"}, {"a", "b"}}); (len(fs) > 0) != c.found {
+			t.Errorf("%s: %v", c.op, fs)
 		}
 	}
 }
@@ -56,6 +77,7 @@ func TestRing(t *testing.T) {
 	}{
 		{"a ring", [4]string{"1", "2", "3", "0"}, false},
 		{"another ring", [4]string{"2", "3", "1", "0"}, false},
+		{"a ring, each value another one", [4]string{"1 v1", "2 v2", "3 v3", "0 v4"}, false},
 		{"not made yet", [4]string{"-", "-", "-", "-"}, false},
 		{"two rings", [4]string{"1", "0", "3", "2"}, true},
 		{"a tail", [4]string{"1", "2", "3", "1"}, true},
@@ -151,12 +173,12 @@ func TestInvariantsAreBounded(t *testing.T) {
 		o.Told = []Seen{{Key: "a", Version: 1000}}
 		h.Ops = append(h.Ops, o)
 	}
-	for _, n := range []int{len(Bank(h, []string{"a", "b"}, 100)), len(Ring(h, []string{"a", "b"})), len(Sideband(h))} {
+	for _, n := range []int{len(Bank(h, [][]string{{"a"}, {"b"}}, 50)), len(Ring(h, []string{"a", "b"})), len(Twins(h, [][2]string{{"a", "b"}})), len(Sideband(h))} {
 		if n != findingsMax {
 			t.Errorf("%d findings, the bound is %d", n, findingsMax)
 		}
 	}
-	if fs := Bank(h, []string{"a", "b"}, 17); slices.ContainsFunc(fs, func(f Finding) bool { return f.Ops[0] == h.Ops[0] }) {
+	if fs := Bank(h, [][]string{{"a", "b"}}, 17); slices.ContainsFunc(fs, func(f Finding) bool { return f.Ops[0] == h.Ops[0] }) {
 		t.Errorf("the accounts hold 17 at first: %v", fs)
 	}
 }

@@ -24,7 +24,7 @@ var floors = []struct {
 	{2, "core", []string{"kv", "invariant", "placement"}, true},
 	{3, "client/session", []string{"kv", "placement"}, true},
 	{3, "partition", []string{"kv", "invariant", "mvcc", "txn"}, true},
-	{4, "node", []string{"kv", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn"}, true},
+	{4, "node", []string{"kv", "proto/wire", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn"}, true},
 	{4, "host/door", nil, false},
 	{5, "host", []string{"host/door", "kv", "invariant", "proto", "proto/peerpb", "proto/wire", "wal", "mvcc", "replication", "core", "partition", "node"}, false},
 	{5, "sim", []string{"kv", "invariant", "wal", "mvcc", "replication", "core", "placement", "partition", "txn", "node", "client/session", "sim/check"}, false},
@@ -32,6 +32,7 @@ var floors = []struct {
 	{6, "client/router", []string{"kv", "invariant", "proto/kvpb", "proto/wire", "client/session"}, false},
 	{6, "client", []string{"kv", "proto/kvpb", "proto/wire", "client/session", "client/router"}, false},
 	{6, "server", []string{"host/door", "kv", "proto/kvpb", "proto/peerpb", "proto/wire", "client/session", "client/router"}, false},
+	{7, "client/kvtest", []string{"client", "host", "host/door", "kv", "proto/kvpb", "proto/wire", "server"}, false},
 	{7, "bench", []string{"kv", "client", "bench/ycsb", "sim/check"}, false},
 	{7, "bench/ycsb", nil, false},
 	// Everything below cmd and test is on floor 7 and may import what it assembles.

@@ -13,15 +13,22 @@ import (
 // Client is a Store over package client.
 type Client struct{ client *client.Client }
 
-// Open connects to a cluster; target is what client.Open takes. An empty keyspace is the
-// one that the target names.
-func Open(ctx context.Context, target, keyspace string, log *slog.Logger) (Store, error) {
-	c, err := client.Open(ctx, target, client.WithLogger(log))
+// Options is how a cluster is opened.
+type Options struct {
+	Log *slog.Logger
+	// Traced lets a context of WithTrace note requests, which costs each of them a little.
+	Traced bool
+}
+
+// Open connects to a cluster; target is what client.Open takes.
+func Open(ctx context.Context, target string, o Options) (Store, error) {
+	opts := []client.Option{client.WithLogger(o.Log)}
+	if o.Traced {
+		opts = append(opts, client.WithHooks(client.Hooks{RPC: noteRPC}))
+	}
+	c, err := client.Open(ctx, target, opts...)
 	if err != nil {
 		return nil, translate(nil, err)
-	}
-	if keyspace != "" {
-		c = c.In(keyspace)
 	}
 	return &Client{client: c}, nil
 }
@@ -124,7 +131,11 @@ func (c *Client) Count(ctx context.Context, r Range) (int64, error) {
 	return n, translate(nil, err)
 }
 
-func commitOf(d client.Commit) Commit { return Commit{Version: d.Timestamp, ID: d.ID} }
+func commitOf(d client.Commit) Commit {
+	return Commit{Version: d.Timestamp, ID: d.ID, Stats: Stats{
+		Reads: d.Stats.ReadKeys, Writes: d.Stats.WrittenKeys, Partitions: d.Stats.Partitions, OnePhase: d.Stats.OnePhase,
+	}}
+}
 
 // Put implements Data.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Commit, error) {
@@ -161,13 +172,13 @@ func (c *Client) Add(ctx context.Context, key []byte, delta int64) (int64, Commi
 	return n, commitOf(d), translate(key, err)
 }
 
-// Outcome implements Data.
+// Outcome implements Outcomes.
 func (c *Client) Outcome(ctx context.Context, id kv.TxID) (kv.Outcome, error) {
 	o, err := c.client.Outcome(ctx, id)
 	return kv.Outcome(o), translate(nil, err)
 }
 
-// OutcomeOf implements Data.
+// OutcomeOf implements Outcomes.
 func (c *Client) OutcomeOf(ctx context.Context, token string) (kv.Outcome, error) {
 	o, err := c.client.OutcomeOf(ctx, token)
 	return kv.Outcome(o), translate(nil, err)

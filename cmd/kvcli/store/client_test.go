@@ -49,10 +49,10 @@ func TestTranslate(t *testing.T) {
 func TestOpenWithoutCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, "127.0.0.1:1", "", slog.New(slog.DiscardHandler)); kv.KindOf(err) != kv.Unavailable && kv.KindOf(err) != kv.Timeout {
+	if _, err := Open(ctx, "127.0.0.1:1", Options{Log: slog.New(slog.DiscardHandler)}); kv.KindOf(err) != kv.Unavailable && kv.KindOf(err) != kv.Timeout {
 		t.Errorf("%v, want unavailable or timeout", err)
 	}
-	if _, err := Open(ctx, "no port", "", slog.New(slog.DiscardHandler)); kv.KindOf(err) != kv.Invalid {
+	if _, err := Open(ctx, "no port", Options{Log: slog.New(slog.DiscardHandler)}); kv.KindOf(err) != kv.Invalid {
 		t.Errorf("%v, want invalid", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/kvd-db/kvd/client"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -26,10 +27,20 @@ type Pair struct {
 	Version    kv.Timestamp
 }
 
-// Commit is an acknowledged write.
+// Buffered is the Version of what a transaction has written itself and not committed.
+const Buffered = client.Buffered
+
+// Commit is an acknowledged write. In a transaction that is not committed, Version is Buffered.
 type Commit struct {
 	Version kv.Timestamp
 	ID      kv.TxID
+	Stats   Stats
+}
+
+// Stats is what the commit of a transaction took.
+type Stats struct {
+	Reads, Writes, Partitions int // keys that were read by name, keys written, partitions with any of them
+	OnePhase                  bool
 }
 
 // Bound says how old a read may be. The zero value is the newest state.
@@ -51,6 +62,8 @@ type Range struct {
 // Store is one keyspace of a cluster, and the cluster's administration.
 type Store interface {
 	Data
+	Outcomes
+	Transactions
 	Admin
 	// In is the same cluster with another keyspace; it shares connections.
 	In(keyspace string) Store
@@ -66,6 +79,10 @@ type Data interface {
 	Delete(ctx context.Context, key []byte) (Commit, error)
 	CompareAndSet(ctx context.Context, key []byte, want kv.Expect, value []byte) (Commit, error)
 	Add(ctx context.Context, key []byte, delta int64) (int64, Commit, error)
+}
+
+// Outcomes tells what became of writes whose answer was lost.
+type Outcomes interface {
 	// Outcome asks how a write of this Store ended whose answer was lost. The answer is final.
 	Outcome(ctx context.Context, id kv.TxID) (kv.Outcome, error)
 	// OutcomeOf is Outcome for the Token of an AmbiguousError, whoever's it was.

@@ -35,6 +35,7 @@ type cluster struct {
 	fault     func(op string, key []byte) error
 	checks    map[kv.PartitionID]*kv.CheckAnswer
 	writes    int
+	begun     int // transactions
 }
 
 // versions are those of one key, the newest last; one without value is a deletion.
