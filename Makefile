@@ -56,7 +56,7 @@ mutants: ## plants every bug of the list and insists that the simulator catches 
 bench: ## the packages' own benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-etcd: build ## kvd beside etcd 3.7, three nodes each, on this machine; ARGS="-failover 20", ARGS="-idle 10000"
+bench-etcd: build ## kvd beside etcd 3.7, three nodes each, on this machine; ARGS="-points transactions", ARGS="-failover 20", ARGS="-idle 10000"
 	cd bench/etcd && $(GO) run ./duel -kvd ../../bin/kvd $(ARGS)
 
 clean:

@@ -80,6 +80,9 @@ func (res *Result) writeNotes(b *strings.Builder) {
 		if r.DeviceBytes > 0 {
 			fmt.Fprintf(b, "; device %.0f bytes/op, %.2f flushes/op", r.DeviceBytesPerOp, r.DeviceFlushesPerOp)
 		}
+		if len(res.Beside) > 0 {
+			b.WriteString("; what went on beside is in these figures")
+		}
 		b.WriteString("\n")
 	}
 	if a := res.Audit; a != nil {

@@ -3,6 +3,8 @@ package bench
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -91,6 +93,22 @@ func checkReport(t *testing.T, r *Result) {
 	}
 	if err := r.WriteHTML(path); err != nil {
 		t.Fatal(err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{r.Settings.Subject}
+	if r.Total.Attempts > 0 {
+		want = append(want, "attempts a transaction</text>", fmt.Sprintf("<td>%.2f<td>", r.Total.AttemptsPerTx))
+	}
+	for _, o := range r.Beside {
+		want = append(want, "<td>"+o.Kind+"<td>"+strconv.FormatInt(o.Ops, 10))
+	}
+	for _, w := range want {
+		if !bytes.Contains(page, []byte(w)) {
+			t.Errorf("the page lacks %q", w)
+		}
 	}
 }
 

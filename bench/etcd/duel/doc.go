@@ -18,6 +18,10 @@
 //     machine do not. "others" is what neither side's processes nor the driver used.
 //   - Errors are counted apart, and never folded into a latency.
 //
+// Points come in two groups, speed (measured if none is named) and transactions. A transaction of
+// etcd is a read at one revision and a put under the condition that nothing has changed since,
+// from the start again if something has; its latency and its CPU are those of all attempts.
+//
 // Modes: the duel itself, -failover N (kill -9 of the node that leads, and the gap in the
 // writes to each partition), and -idle N (what N idle partitions cost).
 //
