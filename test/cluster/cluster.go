@@ -24,6 +24,7 @@ type Cluster struct {
 	Binaries Binaries
 	Dir      string
 	Nodes    []*Node
+	Network  *Network // nil: nodes reach each other directly
 
 	flags []string // of all nodes
 }
@@ -34,9 +35,22 @@ func New(t testing.TB, nodes int, flags ...string) *Cluster {
 	c := &Cluster{Binaries: Build(t), Dir: directory(t), flags: append(SmallFlags[:len(SmallFlags):len(SmallFlags)], flags...)}
 	for i, a := range FreeAddresses(t, nodes) {
 		name := fmt.Sprint("node", i)
-		c.Nodes = append(c.Nodes, &Node{Index: i, Address: a, Data: filepath.Join(c.Dir, name), cluster: c, logPath: filepath.Join(c.Dir, name+".log")})
+		c.Nodes = append(c.Nodes, &Node{Index: i, Address: a, listen: a, Data: filepath.Join(c.Dir, name), cluster: c, logPath: filepath.Join(c.Dir, name+".log")})
 	}
 	t.Cleanup(func() { c.end(t) })
+	return c
+}
+
+// NewBehindProxies is New for nodes that are reached through the proxies of Cluster.Network only.
+func NewBehindProxies(t testing.TB, nodes int, flags ...string) *Cluster {
+	t.Helper()
+	network := newNetwork(t, nodes) // before the cluster, so that it ends after it
+	c := New(t, nodes, flags...)
+	c.Network = network
+	for i, n := range c.Nodes {
+		n.Address = network.address(i)
+		network.open(i, n.listen)
+	}
 	return c
 }
 
@@ -75,6 +89,21 @@ func directory(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Logf("the cluster stays in %s", dir)
+	return dir
+}
+
+// KeepLogs copies the nodes' logs into a new directory that outlives the test, and names it.
+func (c *Cluster) KeepLogs(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kvd-logs-")
+	for _, n := range c.Nodes {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(n.logPath)), []byte(n.Log()), 0o600)
+		}
+	}
+	if err != nil {
+		t.Errorf("keeping the logs: %v", err)
+	}
 	return dir
 }
 

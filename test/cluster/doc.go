@@ -8,8 +8,9 @@
 //	     Stop, Restart, Wipe         with the same address, and its data unless they were wiped
 //	            │
 //	Cluster.CLI, Client              kvcli as a process, and the Go client
+//	Cluster.Network                  proxies between nodes and before them: ways that can be cut
 //
-// What it owns: processes, ports, directories, and their end. Whatever becomes of the test,
+// What it owns: processes, ports, proxies, directories, and their end. Whatever becomes of the test,
 // no process outlives it: each is ended by a cleanup, and on Linux by the kernel if the
 // test's own process dies.
 //

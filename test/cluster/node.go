@@ -18,14 +18,15 @@ const Patience = time.Minute
 // Node is one member of a cluster: a directory, an address, and mostly a process. Its
 // methods have one caller at a time.
 type Node struct {
-	Index   int // in Cluster.Nodes
-	Address string
+	Index   int      // in Cluster.Nodes
+	Address string   // under which all others reach it
 	Data    string   // the data directory
 	Flags   []string // of the next start, over those of all nodes
 	ID      kv.NodeID
 	Admin   string // address of the admin port, as the last ready line says
 
 	cluster *Cluster
+	listen  string   // where the process listens: Address, unless a proxy is in between
 	process *process // the newest one
 	logPath string
 }
@@ -36,7 +37,7 @@ func (n *Node) Launch(t testing.TB) {
 	if n.process != nil && !n.process.gone() {
 		t.Fatalf("node %d runs already, as process %d", n.Index, n.PID())
 	}
-	args := []string{"start", "--data", n.Data, "--listen", n.Address, "--admin-listen", "127.0.0.1:0", "--join", n.cluster.Target()}
+	args := []string{"start", "--data", n.Data, "--listen", n.listen, "--advertise", n.Address, "--admin-listen", "127.0.0.1:0", "--join", n.cluster.Target()}
 	args = append(append(args, n.cluster.flags...), n.Flags...)
 	p, err := launch(n.cluster.Binaries.KVD, args, n.logPath)
 	if err != nil {
