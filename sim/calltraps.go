@@ -150,7 +150,8 @@ func callScenarios() []*Scenario {
 	ghost.Nodes, ghost.Partitions, ghost.Load.Cross = 5, 4, 0.8
 	ghost.Load.CopyPatience, ghost.Load.PatienceMax = 200*ms, 3*s
 	ghost.Process, ghost.Links = ProcessFaults{Flush: ghost.Process.Flush}, LinkFaults{}
-	ghost.Traps = []Trap{{"ghost", 4 * time.Second}}
+	ghost.Params = func(p *replication.Params) { p.ElectionTicks = 50 } // a leader believes in itself for long
+	ghost.Traps = []Trap{{"ghost", 3 * time.Second}}
 
 	below := collected()
 	below.Name, below.About = "below", "prepares that come once more when the retention passes their transactions"
