@@ -13,6 +13,7 @@ import (
 
 const rootLong = `kvcli talks to a kvd cluster: one command, a prompt (kvcli alone on a terminal),
 or a script (kvcli < FILE: one command a line, # starts a comment, the first error ends it).
+In the last two, begin opens a transaction that goes on until commit or rollback.
 
 Keys and values are written as
   word          letters, digits and punctuation, taken as they are

@@ -130,6 +130,16 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
+func TestOutcomeThatIsNotToBeHad(t *testing.T) {
+	for _, kind := range []kv.Kind{kv.Unavailable, kv.Timeout, kv.NotLeader} {
+		a := newTestApp("")
+		a.fake.FailWith(func(string, []byte) error { return kv.Errorf(kind, "nobody answers") })
+		if out, talk, code := a.run("outcome", "t-"+kv.TxID{1}.String()); code != exitAmbiguous || out != "" || !strings.Contains(talk, "nobody answers") {
+			t.Errorf("%s: exit code %d, printed %q, said %q", kind, code, out, talk)
+		}
+	}
+}
+
 func TestTransactionsNeedLines(t *testing.T) {
 	a := newTestApp("")
 	for _, args := range [][]string{{"begin"}, {"commit"}, {"rollback"}, {"retry"}} {
