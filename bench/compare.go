@@ -103,6 +103,7 @@ func differences(a, b *Result) []string {
 	diff("workers", s.Workers, t.Workers)
 	diff("rate", s.Rate, t.Rate)
 	diff("distribution", s.Distribution, t.Distribution)
+	diff("ordered keys", s.Ordered, t.Ordered)
 	x, y := dialsOf(s), dialsOf(t)
 	diff("accounts", x.Accounts, y.Accounts)
 	diff("keys a transaction", x.TxKeys, y.TxKeys)

@@ -21,6 +21,7 @@ type Options struct {
 	Seed       uint64        // of the operations; default 1
 	OpTimeout  time.Duration // of one operation with all its retries; default 10 s
 	SkipLoad   bool          // the records are there already
+	Ordered    bool          // ycsb: keys in the order of the records, so that the end of a scan is known
 	Bank       BankOptions
 	Tx         TxOptions
 	Observe    Observe

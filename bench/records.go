@@ -48,6 +48,9 @@ func newRecordWorkload(r *run) (*recordWorkload, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.options.Ordered {
+		mix.Order = ycsb.Ordered
+	}
 	w := &recordWorkload{run: r, mix: mix, records: ycsb.NewRecords(uint64(r.options.Keys)), marks: newMarks(r)}
 	w.tx, _ = as[Transactor](r.target)
 	// A guess, as in the original: as many operations as there are records.

@@ -58,6 +58,7 @@ type Settings struct {
 	OpTimeoutS   float64 `json:"op_timeout_s"`
 	Distribution string  `json:"distribution"`
 	Loaded       bool    `json:"loaded"`
+	Ordered      bool    `json:"ordered_keys,omitempty"`
 	Subject      string  `json:"subject"` // keys, values and dials in words
 	*Dials
 }
@@ -191,7 +192,7 @@ func (r *run) result() *Result {
 		Settings: Settings{
 			Workload: o.Workload, Mode: o.Mode(), Keys: o.Keys, ValueBytes: o.ValueBytes, Workers: o.Workers,
 			DurationS: o.Duration.Seconds(), WarmupS: o.Warmup.Seconds(), Rate: o.Rate, Seed: o.Seed,
-			OpTimeoutS: o.OpTimeout.Seconds(), Distribution: r.workload.distribution(), Loaded: !o.SkipLoad,
+			OpTimeoutS: o.OpTimeout.Seconds(), Distribution: r.workload.distribution(), Loaded: !o.SkipLoad, Ordered: o.Ordered,
 			Subject: o.subject(), Dials: o.dials(),
 		},
 		Target: describe(r.target), Provenance: provenance(o.Observe.Command, r.began), Series: r.series,

@@ -42,6 +42,7 @@ func (b *benchFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.Poisson, "poisson", false, "open loop: random arrivals with the mean of --rate")
 	f.Uint64Var(&o.Seed, "seed", 1, "of the choice of operations")
 	f.BoolVar(&o.SkipLoad, "skip-load", false, "the records are there already")
+	f.BoolVar(&o.Ordered, "ordered", false, "ycsb-*: keys in the order of the records, not hashed: scans have an end")
 	f.IntVar(&o.Bank.Accounts, "accounts", 100, "bank: accounts between which money is moved")
 	f.DurationVar(&o.Bank.StaleBy, "audit-stale", time.Second, "bank: every other audit reads the accounts as they were so long ago; negative: none does")
 	f.IntVar(&o.Tx.Keys, "tx-keys", 0, "tx: keys of a transaction (default 2); list-append: operations of one at most (default 4)")

@@ -223,7 +223,7 @@ func (d *duel) round(ctx context.Context, p point, c contender, number int) (*be
 	measured := time.Duration(d.seconds*float64(time.Second)) * time.Duration(max(p.longer, 1))
 	o := bench.Options{
 		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: true,
-		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1,
+		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1, Ordered: true, Tx: p.txOptions(c),
 		Observe: bench.Observe{PIDs: s.processes().pids(), Device: d.dir},
 	}
 	if p.oneKey {

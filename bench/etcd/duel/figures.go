@@ -21,20 +21,21 @@ const (
 	deviceFlushes
 	othersPercent
 	scansPerSecond
+	attemptsPerTx // 0 without transactions
 	metricCount
 )
 
 // metricNames are the heads of the tables' columns.
 var metricNames = [metricCount]string{
 	"ops/s", "p50 ms", "p99 ms", "server CPU µs/op", "client CPU µs/op",
-	"dev bytes/op", "flushes/op", "others %", "scans/s beside",
+	"dev bytes/op", "flushes/op", "others %", "scans/s beside", "attempts/tx",
 }
 
 // figures are those of one round, or medians over rounds. What could not be read is NaN.
 type figures [metricCount]float64
 
 func figuresOf(r *bench.Result, scans float64) figures {
-	f := figures{opsPerSecond: r.Total.OpsPerSecond, p50MS: r.Total.Latency.P50MS, p99MS: r.Total.Latency.P99MS, scansPerSecond: scans}
+	f := figures{opsPerSecond: r.Total.OpsPerSecond, p50MS: r.Total.Latency.P50MS, p99MS: r.Total.Latency.P99MS, scansPerSecond: scans, attemptsPerTx: r.Total.AttemptsPerTx}
 	if r.Total.Ops == 0 {
 		f[p50MS], f[p99MS] = math.NaN(), math.NaN()
 	}

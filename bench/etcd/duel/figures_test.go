@@ -84,10 +84,10 @@ func TestQuantile(t *testing.T) {
 
 // Without an operation nothing per operation is known; without /proc nothing of the machine.
 func TestFiguresOf(t *testing.T) {
-	r := &bench.Result{Total: bench.Total{Ops: 10, OpsPerSecond: 5, Latency: bench.Latency{P50MS: 1, P99MS: 2}}, Resources: &bench.Resources{
+	r := &bench.Result{Total: bench.Total{Ops: 10, OpsPerSecond: 5, Latency: bench.Latency{P50MS: 1, P99MS: 2}, Effort: bench.Effort{AttemptsPerTx: 9}}, Resources: &bench.Resources{
 		ServerCPUMicrosOp: 3, ClientCPUMicrosOp: 4, DeviceBytesPerOp: 5, DeviceFlushesPerOp: 6, OthersPercent: 7,
 	}}
-	if got, want := figuresOf(r, 8), (figures{5, 1, 2, 3, 4, 5, 6, 7, 8}); got != want {
+	if got, want := figuresOf(r, 8), (figures{5, 1, 2, 3, 4, 5, 6, 7, 8, 9}); got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 	r.Resources = nil

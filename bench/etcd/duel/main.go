@@ -43,7 +43,8 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&s.kvd, "kvd", "../../bin/kvd", "the kvd binary")
 	f.StringVar(&s.etcdnode, "etcdnode", "", "the etcdnode binary (default: built by go build)")
 	f.StringVar(&s.dir, "dir", os.TempDir(), "where the data of all servers is put, in a directory of its own that is removed at the end")
-	f.StringVar(&s.points, "points", "", "points to measure, with commas between (default: all of "+strings.Join(pointNames(), ",")+")")
+	f.StringVar(&s.points, "points", "", "points or groups of them to measure, with commas between: "+groupSpeed+" (the default) is "+
+		strings.Join(namesOf(groupSpeed), ",")+"; "+groupTransactions+" is "+strings.Join(namesOf(groupTransactions), ","))
 	f.StringVar(&sides, "sides", "etcd,kvd", "sides that take part")
 	f.IntVar(&s.rounds, "rounds", 3, "rounds of each contender")
 	f.Float64Var(&s.seconds, "seconds", 0, "measured part of a round, 10 by default; a quarter of it, 3 at most, is warm-up before it. With -idle: how long is looked on, 30 by default")

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kvd-db/kvd/bench"
 )
 
-// point is one line of the speed table: contenders that are measured in turns.
+// point is one line of a table: contenders that are measured in turns.
 type point struct {
 	name     string
+	group    string // of the table that it belongs to
 	title    string
 	workload string // of package bench
 	workers  int
@@ -16,6 +19,7 @@ type point struct {
 	// longer is how many times as long as others a round takes, 0 is 1: where contenders share servers,
 	// what one has written is flushed and compacted in the other's turn if turns are short.
 	longer     int
+	tx         bench.TxOptions // of the workload tx
 	contenders []contender
 	verdicts   []verdict
 }
@@ -28,6 +32,7 @@ type contender struct {
 	space    string
 	pinned   bool // all to the node that leads
 	scanners int  // workers that scan scanRows rows meanwhile
+	across   bool // transactions are spread over all partitions
 }
 
 // verdict compares a figure of two contenders of a point with what is demanded.
@@ -48,30 +53,38 @@ var (
 	kvdHash = contender{label: "kvd", side: "kvd", space: spaceHash8}
 )
 
-// points are all of them, in the order of the speed table.
-var points = []point{
+// The groups of points: those of a run that names none are of speed.
+const (
+	groupSpeed        = "speed"
+	groupTransactions = "transactions"
+)
+
+// points are all of them, in the order of the tables.
+var points = append(slices.Clone(speedPoints), transactionPoints()...)
+
+var speedPoints = []point{
 	{
-		name: "put64", title: "puts, 64 workers, 100 B, 8 hash partitions", workload: "put", workers: 64,
+		group: groupSpeed, name: "put64", title: "puts, 64 workers, 100 B, 8 hash partitions", workload: "put", workers: 64,
 		contenders: []contender{etcdAll, kvdHash},
 		verdicts:   []verdict{{text: "puts/s, 64 workers", metric: opsPerSecond, of: 1, floor: 2.5, goal: 5}},
 	},
 	{
-		name: "put256", title: "puts, 256 workers, 100 B, 8 hash partitions", workload: "put", workers: 256,
+		group: groupSpeed, name: "put256", title: "puts, 256 workers, 100 B, 8 hash partitions", workload: "put", workers: 256,
 		contenders: []contender{etcdAll, kvdHash},
 		verdicts:   []verdict{{text: "puts/s, 256 workers", metric: opsPerSecond, of: 1, floor: 3, goal: 6}},
 	},
 	{
-		name: "put1", title: "puts, 1 worker, 100 B, 8 hash partitions", workload: "put", workers: 1,
+		group: groupSpeed, name: "put1", title: "puts, 1 worker, 100 B, 8 hash partitions", workload: "put", workers: 1,
 		contenders: []contender{etcdAll, kvdHash},
 		verdicts:   []verdict{{text: "put p50, 1 worker", metric: p50MS, of: 1, floor: 0.85, goal: 0.6, atMost: true}},
 	},
 	{
-		name: "onekey", title: "puts to one single key, 64 workers, 100 B", workload: "put", workers: 64, oneKey: true,
+		group: groupSpeed, name: "onekey", title: "puts to one single key, 64 workers, 100 B", workload: "put", workers: 64, oneKey: true,
 		contenders: []contender{etcdAll, kvdHash},
 		verdicts:   []verdict{{text: "puts/s to one single key, 64 workers", metric: opsPerSecond, of: 1, floor: 1.5, goal: 4}},
 	},
 	{
-		name: "put1scan", title: "puts, 1 worker, while the same node serves scans of 10,000 rows", workload: "put", workers: 1,
+		group: groupSpeed, name: "put1scan", title: "puts, 1 worker, while the same node serves scans of 10,000 rows", workload: "put", workers: 1,
 		contenders: []contender{
 			{label: "etcd, alone", side: "etcd", pinned: true},
 			{label: "etcd, with scans", side: "etcd", pinned: true, scanners: 1},
@@ -84,7 +97,7 @@ var points = []point{
 		}},
 	},
 	{
-		name: "partitions", title: "puts, 256 workers, 100 B, 16 hash partitions against 1 (rounds four times as long)", workload: "put", workers: 256, longer: 4,
+		group: groupSpeed, name: "partitions", title: "puts, 256 workers, 100 B, 16 hash partitions against 1 (rounds four times as long)", workload: "put", workers: 256, longer: 4,
 		contenders: []contender{
 			{label: "kvd, 1 partition", side: "kvd", space: spaceHash1},
 			{label: "kvd, 16 partitions", side: "kvd", space: spaceHash16},
@@ -95,12 +108,12 @@ var points = []point{
 		}},
 	},
 	{
-		name: "get64", title: "strong gets, 64 workers, 8 hash partitions", workload: "get", workers: 64,
+		group: groupSpeed, name: "get64", title: "strong gets, 64 workers, 8 hash partitions", workload: "get", workers: 64,
 		contenders: []contender{etcdAll, kvdHash},
 		verdicts:   []verdict{{text: "strong gets/s, 64 workers", metric: opsPerSecond, of: 1, floor: 2.5, goal: 4}},
 	},
 	{
-		name: "scan100", title: "scans of 100 rows, 16 workers (etcd: bounded range)", workload: "scan", workers: 16,
+		group: groupSpeed, name: "scan100", title: "scans of 100 rows, 16 workers (etcd: bounded range)", workload: "scan", workers: 16,
 		contenders: []contender{
 			etcdAll,
 			{label: "kvd, 8 ranges", side: "kvd", space: spaceRange8},
@@ -121,18 +134,32 @@ func pointNames() []string {
 	return names
 }
 
-// choose gives the points of a list of names, all for an empty one, and of each the contenders
-// of the sides that take part.
+// namesOf are the points of a group.
+func namesOf(group string) []string {
+	var names []string
+	for _, p := range points {
+		if p.group == group {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// choose gives the points of a list of names and groups, those of speed for an empty one, and of
+// each the contenders of the sides that take part.
 func choose(list string, sides []string) ([]point, error) {
 	want := splitList(list)
+	if len(want) == 0 {
+		want = []string{groupSpeed}
+	}
 	for _, w := range want {
-		if !slices.Contains(pointNames(), w) {
-			return nil, fmt.Errorf("there is no point %q: they are %s", w, strings.Join(pointNames(), " "))
+		if len(namesOf(w)) == 0 && !slices.Contains(pointNames(), w) {
+			return nil, fmt.Errorf("there is no point %q: they are %s, and the groups %s and %s", w, strings.Join(pointNames(), " "), groupSpeed, groupTransactions)
 		}
 	}
 	var chosen []point
 	for _, p := range points {
-		if len(want) > 0 && !slices.Contains(want, p.name) {
+		if !slices.Contains(want, p.name) && !slices.Contains(want, p.group) {
 			continue
 		}
 		if p = p.only(sides); len(p.contenders) > 0 {

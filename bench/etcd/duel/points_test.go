@@ -31,6 +31,12 @@ func TestPoints(t *testing.T) {
 				}
 			}
 		}
+		for _, c := range p.contenders {
+			o := bench.Options{Workload: p.workload, Workers: p.workers, Tx: p.txOptions(c)}.WithDefaults()
+			if err := o.Validate(); err != nil {
+				t.Errorf("%s, %s: %v", p.name, c.label, err)
+			}
+		}
 		for _, v := range p.verdicts {
 			if v.of == v.to || v.of >= len(p.contenders) || v.to >= len(p.contenders) || (v.goal < v.floor) != v.atMost {
 				t.Errorf("%s: verdict %+v", p.name, v)
@@ -41,9 +47,19 @@ func TestPoints(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	both := []string{"etcd", "kvd"}
-	all, err := choose("", both)
-	if err != nil || len(all) != len(points) {
+	speed, err := choose("", both)
+	if err != nil || len(speed) != len(speedPoints) || speed[0].name != "put64" {
+		t.Errorf("%d points, %v; want the %d of speed", len(speed), err, len(speedPoints))
+	}
+	second, err := choose("transactions", both)
+	if err != nil || len(second) != 9 || second[0].name != "tx2one" || second[8].name != "ycsb-f" {
+		t.Errorf("%v, %v; want the nine points of transactions", second, err)
+	}
+	if all, err := choose("transactions,speed", both); err != nil || len(all) != len(points) {
 		t.Errorf("%d points, %v; want all %d", len(all), err, len(points))
+	}
+	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 10 || mixed[0].name != "put64" {
+		t.Errorf("%v, %v; want a point and a group", mixed, err)
 	}
 	two, err := choose("scan100,put1", both)
 	if err != nil || len(two) != 2 || two[0].name != "put1" || two[1].name != "scan100" {
@@ -103,6 +119,26 @@ func outcomeOf(name string, rounds ...[]figures) outcome {
 		o.medians = append(o.medians, medians(r))
 	}
 	return o
+}
+
+// Transactions across partitions are compared with etcd, and in CPU with kvd's own in one.
+func TestCrossingPoint(t *testing.T) {
+	o := outcomeOf("tx2cross",
+		[]figures{{opsPerSecond: 1000, serverCPUMicros: 900}},
+		[]figures{{opsPerSecond: 1500, serverCPUMicros: 700, attemptsPerTx: 1.25}},
+		[]figures{{opsPerSecond: 4000, serverCPUMicros: 400}})
+	rows := verdictTable([]outcome{o}).rows
+	if len(rows) != 2 || rows[0][1] != "etcd" || rows[0][6] != "floor reached" || rows[1][1] != "kvd, one partition" || rows[1][2] != "1.75" || rows[1][6] != "floor reached" {
+		t.Errorf("%q", rows)
+	}
+	if p := o.point; p.txOptions(p.contenders[1]).Cross != 1 || p.txOptions(p.contenders[2]).Cross != 0 {
+		t.Errorf("%+v", p.contenders)
+	}
+	var text bytes.Buffer
+	writeText(&text, o)
+	if !strings.Contains(text.String(), "1.25") {
+		t.Errorf("attempts are not shown:\n%s", &text)
+	}
 }
 
 func TestVerdictTable(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 func writeRound(w io.Writer, label string, number int, f figures, r *bench.Result, leaders string) {
 	fmt.Fprintf(w, "  round %d  %-23s %9s ops/s  p50 %s ms  p99 %s ms  server %s µs/op  others %s %%  leaders %s  errors %d\n", number, label,
 		format(f[opsPerSecond]), format(f[p50MS]), format(f[p99MS]), format(f[serverCPUMicros]), format(f[othersPercent]), leaders, r.Total.Errors)
+	if e := r.Total.Effort; e.Attempts > 0 {
+		fmt.Fprintf(w, "           %d transactions in %d attempts, %d aborted\n", e.Transactions, e.Attempts, e.Aborts)
+	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "           %s\n", warning)
 	}
@@ -66,7 +69,7 @@ func (t table) writeMarkdown(w io.Writer) {
 var figuresHead = []string{
 	"contender", metricNames[opsPerSecond], "vs first", metricNames[p50MS], "vs first", metricNames[p99MS],
 	metricNames[serverCPUMicros], "vs first", metricNames[clientCPUMicros], metricNames[deviceBytes], metricNames[deviceFlushes],
-	metricNames[scansPerSecond], "errors", metricNames[othersPercent],
+	metricNames[scansPerSecond], metricNames[attemptsPerTx], "errors", metricNames[othersPercent],
 }
 
 // figuresTable has a row for each contender of a point.
@@ -74,15 +77,18 @@ func figuresTable(o outcome) table {
 	t := table{head: figuresHead}
 	for i, c := range o.point.contenders {
 		m, first := o.medians[i], o.medians[0]
-		scans := "-"
+		scans, attempts := "-", "-"
 		if c.scanners > 0 {
 			scans = format(m[scansPerSecond])
+		}
+		if m[attemptsPerTx] > 0 {
+			attempts = format(m[attemptsPerTx])
 		}
 		versus := func(x metric) string { return format(ratio(m[x], first[x])) }
 		t.rows = append(t.rows, []string{
 			c.label, format(m[opsPerSecond]), versus(opsPerSecond), format(m[p50MS]), versus(p50MS), format(m[p99MS]),
 			format(m[serverCPUMicros]), versus(serverCPUMicros), format(m[clientCPUMicros]), format(m[deviceBytes]), format(m[deviceFlushes]),
-			scans, fmt.Sprint(o.errors[i]), format(m[othersPercent]),
+			scans, attempts, fmt.Sprint(o.errors[i]), format(m[othersPercent]),
 		})
 	}
 	return t

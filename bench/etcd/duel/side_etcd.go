@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -123,71 +122,4 @@ func (s *etcdSide) stop() {
 		}
 	}
 	s.cluster.stop()
-}
-
-// etcdTarget drives clientv3. Its reads are linearizable, as is clientv3's default.
-type etcdTarget struct{ client *clientv3.Client }
-
-// Describe implements bench.Describer.
-func (t *etcdTarget) Describe() bench.Description {
-	return bench.Description{Name: "etcd", Facts: map[string]string{"endpoints": strings.Join(t.client.Endpoints(), ",")}}
-}
-
-// ErrorKind implements bench.Classifier.
-func (t *etcdTarget) ErrorKind(err error) string {
-	var e rpctypes.EtcdError
-	if errors.As(err, &e) {
-		return strings.ToLower(e.Code().String())
-	}
-	return ""
-}
-
-// Get implements bench.Target.
-func (t *etcdTarget) Get(ctx context.Context, key []byte) (bench.Record, error) {
-	r, err := t.client.Get(ctx, string(key))
-	if err != nil {
-		return bench.Record{}, err
-	}
-	if len(r.Kvs) == 0 {
-		return bench.Record{}, bench.ErrNotFound
-	}
-	return bench.Record{Key: r.Kvs[0].Key, Value: r.Kvs[0].Value, Version: uint64(r.Kvs[0].ModRevision)}, nil
-}
-
-// Put implements bench.Target.
-func (t *etcdTarget) Put(ctx context.Context, key, value []byte) error {
-	_, err := t.client.Put(ctx, string(key), string(value))
-	return err
-}
-
-// Scan implements bench.Target. An end makes it a bounded range: etcd counts all keys of the
-// range that it is asked for.
-func (t *etcdTarget) Scan(ctx context.Context, start, end []byte, limit int) ([]bench.Record, error) {
-	to := clientv3.WithFromKey()
-	if end != nil {
-		to = clientv3.WithRange(string(end))
-	}
-	r, err := t.client.Get(ctx, string(start), to, clientv3.WithLimit(int64(limit)))
-	if err != nil {
-		return nil, err
-	}
-	found := make([]bench.Record, len(r.Kvs))
-	for i, p := range r.Kvs {
-		found[i] = bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.ModRevision)}
-	}
-	return found, nil
-}
-
-// CompareAndSet implements bench.Target.
-func (t *etcdTarget) CompareAndSet(ctx context.Context, key []byte, version uint64, value []byte) error {
-	k := string(key)
-	r, err := t.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(k), "=", int64(version))).
-		Then(clientv3.OpPut(k, string(value))).Commit()
-	if err != nil {
-		return err
-	}
-	if !r.Succeeded {
-		return bench.ErrConflict
-	}
-	return nil
 }

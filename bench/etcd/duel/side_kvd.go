@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -83,7 +82,11 @@ func parseReady(line string) (kvdMember, error) {
 func (s *kvdSide) processes() *cluster { return &s.cluster }
 
 func (s *kvdSide) target(space string) bench.Target {
-	return &kvdTarget{client: s.client.In(space)}
+	t := &kvdTarget{client: s.client.In(space)}
+	if n := bucketsOf(space); n > 0 {
+		return &kvdHashTarget{kvdTarget: t, buckets: n}
+	}
+	return t
 }
 
 // pinned needs nothing more: the client asks the leader, and a space with one partition has one.
@@ -136,52 +139,4 @@ func (s *kvdSide) stop() {
 		_ = s.client.Close()
 	}
 	s.cluster.stop()
-}
-
-// kvdTarget drives package client.
-type kvdTarget struct{ client *client.Client }
-
-// Describe implements bench.Describer.
-func (t *kvdTarget) Describe() bench.Description {
-	return bench.Description{Name: "kvd", Facts: map[string]string{"keyspace": t.client.Keyspace()}}
-}
-
-// Get implements bench.Target.
-func (t *kvdTarget) Get(ctx context.Context, key []byte) (bench.Record, error) {
-	p, err := t.client.Get(ctx, key)
-	if errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrNoKeyspace) {
-		return bench.Record{}, bench.ErrNotFound
-	}
-	return bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.Version)}, err
-}
-
-// Put implements bench.Target.
-func (t *kvdTarget) Put(ctx context.Context, key, value []byte) error {
-	_, err := t.client.Put(ctx, key, value)
-	return err
-}
-
-// Scan implements bench.Target.
-func (t *kvdTarget) Scan(ctx context.Context, start, end []byte, limit int) ([]bench.Record, error) {
-	found := make([]bench.Record, 0, limit)
-	for p, err := range t.client.Scan(ctx, client.Range{Start: start, End: end}, client.Limit(limit)) {
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.Version)})
-	}
-	return found, nil
-}
-
-// CompareAndSet implements bench.Target.
-func (t *kvdTarget) CompareAndSet(ctx context.Context, key []byte, version uint64, value []byte) error {
-	want := client.Absent()
-	if version != 0 {
-		want = client.VersionIs(kv.Timestamp(version))
-	}
-	_, err := t.client.CompareAndSet(ctx, key, want, value)
-	if errors.Is(err, client.ErrCAS) {
-		return bench.ErrConflict
-	}
-	return err
 }

@@ -17,17 +17,18 @@ const (
 
 // schemeOf is how kvd cuts a key space that holds the harness' keys 0..keys-1.
 func schemeOf(space string, keys int) (client.Scheme, error) {
-	switch space {
-	case spaceHash8:
-		return client.ByHash(8), nil
-	case spaceHash1:
-		return client.ByHash(1), nil
-	case spaceHash16:
-		return client.ByHash(16), nil
-	case spaceRange8:
+	if n := bucketsOf(space); n > 0 {
+		return client.ByHash(n), nil
+	}
+	if space == spaceRange8 {
 		return client.ByRange(evenSplits(8, keys)...), nil
 	}
 	return client.Scheme{}, fmt.Errorf("there is no key space %q", space)
+}
+
+// bucketsOf is how many hash partitions a key space has; 0: it is no such one.
+func bucketsOf(space string) int {
+	return map[string]int{spaceHash1: 1, spaceHash8: 8, spaceHash16: 16}[space]
 }
 
 // evenSplits cuts the harness' keys into n ranges of the same size.

@@ -19,6 +19,9 @@ type witness struct {
 
 func newWitness(t bench.Target) *witness { return &witness{Target: t, first: map[string]string{}} }
 
+// Unwrap implements bench.Wrapper.
+func (w *witness) Unwrap() bench.Target { return w.Target }
+
 // Describe implements bench.Describer.
 func (w *witness) Describe() bench.Description {
 	if d, ok := w.Target.(bench.Describer); ok {

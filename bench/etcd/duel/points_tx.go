@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/kvd-db/kvd/bench"
+)
+
+// transactionPoints are those of the second table. etcd's transactions are what its users write: a
+// read, then a put of all keys under the condition that none of them has changed, from the start
+// again if one has. All of etcd is one partition.
+func transactionPoints() []point {
+	all := []point{
+		{
+			name: "tx2one", title: "transactions that read and write 2 keys of one partition, 16 workers", workload: "tx", workers: 16,
+			contenders: []contender{etcdAll, kvdHash},
+			verdicts:   []verdict{{text: "2-key transactions/s in one partition, 16 workers", metric: opsPerSecond, of: 1, floor: 2.5, goal: 4}},
+		},
+		{
+			name: "tx2cross", title: "transactions that read and write 2 keys of two partitions, 16 workers", workload: "tx", workers: 16,
+			contenders: []contender{
+				etcdAll,
+				{label: "kvd, two partitions", side: "kvd", space: spaceHash8, across: true},
+				{label: "kvd, one partition", side: "kvd", space: spaceHash8},
+			},
+			verdicts: []verdict{
+				{text: "2-key transactions/s across two partitions, 16 workers", metric: opsPerSecond, of: 1, floor: 1.3, goal: 2.5},
+				{
+					text: "server CPU of a 2-key transaction, two partitions against one", metric: serverCPUMicros,
+					of: 1, to: 2, floor: 2, goal: 1.6, atMost: true,
+				},
+			},
+		},
+		{
+			name: "view10", title: "read-only transactions of 10 keys over 8 partitions, 64 workers", workload: "tx", workers: 64,
+			tx:         bench.TxOptions{Keys: 10, Reads: 1},
+			contenders: []contender{etcdAll, {label: "kvd", side: "kvd", space: spaceHash8, across: true}},
+			verdicts:   []verdict{{text: "read-only transactions/s of 10 keys, 64 workers", metric: opsPerSecond, of: 1, floor: 1.5, goal: 3}},
+		},
+	}
+	for _, letter := range "abcdef" {
+		// Scans are where keys in order count.
+		kvd := kvdHash
+		if letter == 'e' {
+			kvd.space = spaceRange8
+		}
+		all = append(all, point{
+			name: fmt.Sprintf("ycsb-%c", letter), title: fmt.Sprintf("YCSB %c, 64 workers, 100 B, keys in order", letter-'a'+'A'),
+			workload: fmt.Sprintf("ycsb-%c", letter), workers: 64,
+			contenders: []contender{etcdAll, kvd},
+			verdicts:   []verdict{{text: fmt.Sprintf("YCSB %c, operations/s, 64 workers", letter-'a'+'A'), metric: opsPerSecond, of: 1, floor: 2.5, goal: 4}},
+		})
+	}
+	for i := range all {
+		all[i].group = groupTransactions
+	}
+	return all
+}
+
+// txOptions are the dials of a contender.
+func (p point) txOptions(c contender) bench.TxOptions {
+	o := p.tx
+	if c.across {
+		o.Cross = 1
+	}
+	return o
+}
