@@ -33,7 +33,6 @@ type prepared struct {
 	// later, and so did the draw of the commit timestamp: it is above since (rule B2). 0: an earlier
 	// leader may have acknowledged.
 	since      kv.Timestamp
-	undecided  bool // of the planted bug UndecidedCache
 	question   question
 	arrived    kv.Instant
 	prev, next *prepared

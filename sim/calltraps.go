@@ -94,7 +94,7 @@ func (t *traps) raised(w *World, p *process, a *replication.Append) {
 // partition has no leader until outcomes as old as that one are forgotten (rule H7).
 func trapConfirm(w *World, id kv.PartitionID, from, x kv.NodeID) {
 	p := w.machine(x).alive()
-	if w.traps.calls.sprung || from == x || p == nil || w.now > w.phase.endOf-confirmTime-10*s {
+	if w.traps.calls.sprung || from == x || p == nil || w.rng.IntN(20) > 0 || w.now > w.phase.endOf-confirmTime-10*s {
 		return
 	}
 	if _, _, leads := p.lease(id); !leads {
@@ -104,11 +104,15 @@ func trapConfirm(w *World, id kv.PartitionID, from, x kv.NodeID) {
 	w.traps.calls.silent = map[kv.PartitionID]ns{id: w.now + confirmTime}
 	w.trace.line("p%d is silent for %dms", id, confirmTime/ms)
 	w.after(20*ms, func() { p.m.crash(confirmTime + 5*s) })
-	w.after(s, w.jumpAll)
+	w.after(overwritten, w.jumpAll)
 }
 
-// confirmTime is longer than a node waits before it looks whether outcomes can be forgotten.
-const confirmTime = 40 * s
+// Times of trapConfirm: until the version that is the outcome is overwritten, and from then on longer than a node waits before
+// it looks what can be forgotten.
+const (
+	overwritten = 6 * s
+	confirmTime = overwritten + 36*s
+)
 
 // jumpAll lets all wall clocks jump by more than outcomes and versions are kept.
 func (w *World) jumpAll() {
@@ -138,14 +142,16 @@ func callScenarios() []*Scenario {
 	confirm := horizon()
 	confirm.Name, confirm.About = "confirm", "a participant that goes away when it is told to resolve, and comes back when outcomes of that time are forgotten"
 	confirm.Script.Act, confirm.Partitions, confirm.Process = nil, 2, ProcessFaults{Flush: confirm.Process.Flush, Transfer: 3 * time.Second}
-	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"append", 2}, {"twins", 1}, {"handover", 1}}, 0.5, 5, 16
+	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"append", 2}, {"twins", 1}, {"handover", 1}}, 0.5, 2, 16
+	confirm.Load.PatienceMin, confirm.Load.PatienceMax, confirm.Load.CopyPatience = 200*ms, 800*ms, 300*ms
 	confirm.Traps, confirm.Duration = []Trap{{"confirm", 0}}, 75*time.Second
 
 	ghost := crossing("ghost", "leaders that are cut off from their group alone, and are asked by others", Share{"append", 3}, Share{"handover", 1}, Share{"twins", 1})
 	ghost.Nodes, ghost.Partitions, ghost.Load.Cross = 5, 4, 0.8
 	ghost.Load.CopyPatience, ghost.Load.PatienceMax = 200*ms, 3*s
 	ghost.Process, ghost.Links = ProcessFaults{Flush: ghost.Process.Flush}, LinkFaults{}
-	ghost.Traps = []Trap{{"ghost", 4 * time.Second}}
+	ghost.Params = func(p *replication.Params) { p.ElectionTicks = 50 } // a leader believes in itself for long
+	ghost.Traps = []Trap{{"ghost", 3 * time.Second}}
 
 	below := collected()
 	below.Name, below.About = "below", "prepares that come once more when the retention passes their transactions"

@@ -108,6 +108,12 @@ func TestRealCluster(t *testing.T) {
 		{"del k", "", 0},
 		{"get k", "", exitNotFound},
 		{"bench run --workload ycsb-a --workers 4 --keys 100 --duration 300ms", "verdict: OK", 0},
+		{"keyspace create parted --scheme hash --partitions 4", "", 0},
+		{"--keyspace parted bench run --workload ycsb-f --workers 4 --keys 100 --duration 300ms", "verdict: OK", 0},
+		{"--keyspace parted bench run --workload bank --accounts 10 --workers 4 --duration 300ms --audit-stale 50ms", "verdict: OK", 0},
+		{"--keyspace parted bench run --workload tx --keys 100 --tx-cross 0.5 --workers 4 --duration 300ms", "verdict: OK", 0},
+		{"--keyspace parted bench run --workload tx --keys 100 --tx-keys 10 --tx-reads 1 --tx-cross 1 --workers 4 --duration 300ms", "verdict: OK", 0},
+		{"--keyspace parted bench run --workload list-append --keys 4 --workers 4 --duration 300ms", "verdict: OK", 0},
 	} {
 		out, talk, code := a.run(strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(withoutVersions(out), c.want) {

@@ -64,6 +64,7 @@ type Store interface {
 	Data
 	Outcomes
 	Transactions
+	Updater
 	Admin
 	// In is the same cluster with another keyspace; it shares connections.
 	In(keyspace string) Store
