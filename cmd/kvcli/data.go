@@ -274,8 +274,10 @@ func (c *call) expectation(f *pflag.FlagSet, value, version string) (kv.Expect, 
 
 func newAdd(c *call) *cobra.Command {
 	return &cobra.Command{
-		Use:               "add KEY N",
-		Short:             "Add to a decimal integer; an absent key counts as 0",
+		Use:   "add KEY N",
+		Short: "Add to a decimal integer; an absent key counts as 0",
+		Long: `add prints the sum. In a transaction there is none before the commit, which refuses a value that is no
+integer: the key is not read, so that transactions which only add to it do not conflict.`,
 		Args:              exactly("KEY", "N"),
 		ValidArgsFunction: c.completeKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
