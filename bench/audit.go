@@ -17,25 +17,29 @@ type AuditResult struct {
 // auditReadsMax bounds the keys that are read back.
 const auditReadsMax = 1024
 
-// audit reads back some of the writes that each worker saw acknowledged. A lost one is
+// finish reads back some of the writes that each worker saw acknowledged. A lost one is
 // found even by a workload that only writes.
-func (r *run) audit(ctx context.Context) *AuditResult {
-	if !r.mix.Writes() {
+func (w *recordWorkload) finish(ctx context.Context) *AuditResult {
+	if !w.mix.Writes() {
 		return nil
 	}
+	return readBack(ctx, w.jobs)
+}
+
+func readBack(ctx context.Context, jobs []*recordJob) *AuditResult {
 	a := &AuditResult{}
-	each := max(1, auditReadsMax/len(r.workers))
-	for _, w := range r.workers {
+	each := max(1, auditReadsMax/len(jobs))
+	for _, j := range jobs {
 		if a.Checked+a.Errors >= auditReadsMax || ctx.Err() != nil {
 			break
 		}
-		w.audit(ctx, each, a)
+		j.audit(ctx, each, a)
 	}
 	return a
 }
 
-func (w *worker) audit(ctx context.Context, most int, a *AuditResult) {
-	for _, e := range w.ledger.acked {
+func (j *recordJob) audit(ctx context.Context, most int, a *AuditResult) {
+	for _, e := range j.ledger.acked {
 		if most == 0 || ctx.Err() != nil {
 			return
 		}
@@ -44,9 +48,9 @@ func (w *worker) audit(ctx context.Context, most int, a *AuditResult) {
 		}
 		most--
 		record := e.recordPlus1 - 1
-		w.key = ycsb.AppendKey(w.key[:0], record, w.run.mix.Order)
-		readCtx, cancel := context.WithTimeout(ctx, w.run.options.OpTimeout)
-		_, err := w.read(readCtx, record)
+		j.key = ycsb.AppendKey(j.key[:0], record, j.workload.mix.Order)
+		readCtx, cancel := context.WithTimeout(ctx, j.workload.run.options.OpTimeout)
+		_, err := j.read(readCtx, record)
 		cancel()
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			a.Errors++

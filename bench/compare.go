@@ -44,6 +44,8 @@ func Compare(a, b *Result) *Comparison {
 			}
 		}
 	}
+	c.row("attempts/tx", a.Total.AttemptsPerTx, b.Total.AttemptsPerTx, 0)
+	c.row("aborts/tx", abortsPerTx(a), abortsPerTx(b), 0)
 	c.row("errors", float64(a.Total.Errors), float64(b.Total.Errors), 0)
 	c.row("longest gap ms", a.Total.LongestGapMS, b.Total.LongestGapMS, 0)
 	if ra, rb := a.Resources, b.Resources; ra != nil && rb != nil {
@@ -80,6 +82,11 @@ func (c *Comparison) row(metric string, a, b, noise float64) {
 	c.Rows = append(c.Rows, r)
 }
 
+// abortsPerTx is 0 without transactions.
+func abortsPerTx(r *Result) float64 {
+	return float64(r.Total.Aborts) / float64(max(1, r.Total.Transactions))
+}
+
 // differences names the settings of which the figures depend.
 func differences(a, b *Result) []string {
 	var ds []string
@@ -96,9 +103,22 @@ func differences(a, b *Result) []string {
 	diff("workers", s.Workers, t.Workers)
 	diff("rate", s.Rate, t.Rate)
 	diff("distribution", s.Distribution, t.Distribution)
+	x, y := dialsOf(s), dialsOf(t)
+	diff("accounts", x.Accounts, y.Accounts)
+	diff("keys a transaction", x.TxKeys, y.TxKeys)
+	diff("share of reads", x.TxReads, y.TxReads)
+	diff("share across partitions", x.TxCross, y.TxCross)
+	diff("hot records", x.TxHot, y.TxHot)
 	diff("CPUs", a.Provenance.Hardware.CPUs, b.Provenance.Hardware.CPUs)
 	diff("CPU model", a.Provenance.Hardware.CPUModel, b.Provenance.Hardware.CPUModel)
 	return ds
+}
+
+func dialsOf(s Settings) Dials {
+	if s.Dials == nil {
+		return Dials{}
+	}
+	return *s.Dials
 }
 
 // noise is twice the standard error of the ratio of two means, from the scatter of the

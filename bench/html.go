@@ -39,20 +39,28 @@ func (res *Result) view() view {
 		v.Facts = append(v.Facts, [2]string{name, fmt.Sprintf(format, args...)})
 	}
 	fact("workers", "%d", s.Workers)
-	fact("keys", "%d", s.Keys)
-	fact("value bytes", "%d", s.ValueBytes)
+	fact("on", "%s", s.Subject)
 	fact("loop", "%s", s.Mode)
 	if s.Rate > 0 {
 		fact("rate", "%g/s", s.Rate)
 	}
 	fact("measured", "%.1f s after %.1f s of warm-up", res.Total.ElapsedS, s.WarmupS)
 	fact("longest gap without a success", "%.0f ms", res.Total.LongestGapMS)
+	if e := res.Total.Effort; e.Attempts > 0 {
+		fact("transactions", "%d in %d attempts, %.3f each; %d attempts were overtaken", e.Transactions, e.Attempts, e.AttemptsPerTx, e.Aborts)
+	}
+	if h := res.History; h != nil {
+		fact("history", "%d transactions over %d lists (%d of them not read at the end), judged in %.1f s: %d findings", h.Transactions, h.Lists, h.Unread, h.CheckS, h.Findings)
+	}
 	fact("seed", "%d", s.Seed)
 	fact("command", "%s", strings.Join(p.Command, " "))
 	fact("revision", "%s (modified: %v), %s", p.Revision, p.Modified, p.Go)
 	fact("hardware", "%d CPUs, %s, %s %s", p.Hardware.CPUs, p.Hardware.CPUModel, p.Platform, p.Hardware.Kernel)
 	fact("started", "%s", p.Started.Format("2006-01-02 15:04:05 MST"))
 	v.Charts = append(v.Charts, res.throughputChart(), res.latencyChart())
+	if res.Total.Attempts > 0 {
+		v.Charts = append(v.Charts, res.attemptsChart())
+	}
 	if h, err := res.Total.Latency.Histogram(); err == nil {
 		v.Charts = append(v.Charts, spectrumChart(h))
 	}
@@ -63,6 +71,16 @@ func (res *Result) throughputChart() template.HTML {
 	c := chart{title: "operations a second", series: []line{{name: "op/s"}}}
 	for _, p := range res.Series {
 		c.series[0].add(p.AtS, p.OpsPerSecond)
+	}
+	c.mark(res.Settings.WarmupS)
+	return c.svg()
+}
+
+// attemptsChart shows what conflicts cost.
+func (res *Result) attemptsChart() template.HTML {
+	c := chart{title: "attempts a transaction", series: []line{{name: "attempts"}}}
+	for _, p := range res.Series {
+		c.series[0].add(p.AtS, float64(p.Attempts)/float64(max(1, p.Transactions)))
 	}
 	c.mark(res.Settings.WarmupS)
 	return c.svg()
@@ -198,7 +216,8 @@ func (c *chart) ticks(low, high float64) []float64 {
 	return ts
 }
 
-var reportTemplate = template.Must(template.New("report").Parse(`<!DOCTYPE html>
+var reportTemplate = template.Must(template.New("report").Parse(`{{define "row"}}<tr><td>{{.Kind}}<td>{{.Ops}}<td>{{printf "%.0f" .OpsPerSecond}}<td>{{.Errors}}<td>{{.Retries}}<td>{{.Aborts}}<td>{{if .Attempts}}{{printf "%.2f" .AttemptsPerTx}}{{else}}-{{end}}{{with .Latency}}<td>{{printf "%.3f" .MeanMS}}<td>{{printf "%.3f" .P50MS}}<td>{{printf "%.3f" .P95MS}}<td>{{printf "%.3f" .P99MS}}<td>{{printf "%.3f" .P999MS}}<td>{{printf "%.3f" .MaxMS}}{{end}}</tr>
+{{end}}<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{{.Title}}</title><style>
 body{font:14px system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#1f2937;background:#fff}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #e5e7eb}
@@ -209,9 +228,8 @@ td:first-child,th:first-child,.facts td{text-align:left}svg{width:100%;margin:.5
 </style></head><body>
 <h1>{{.Title}}: {{printf "%.0f" .Total.OpsPerSecond}} op/s <span class="{{.Verdict}}">{{.Verdict}}</span></h1>
 {{range .Warnings}}<p class="warn">{{.}}</p>{{end}}{{range .ViolationExamples}}<p class="warn">{{.}}</p>{{end}}
-<table><tr><th>operation<th>ops<th>op/s<th>errors<th>mean ms<th>p50<th>p95<th>p99<th>p99.9<th>max</tr>
-{{range .Operations}}<tr><td>{{.Kind}}<td>{{.Ops}}<td>{{printf "%.0f" .OpsPerSecond}}<td>{{.Errors}}{{with .Latency}}<td>{{printf "%.3f" .MeanMS}}<td>{{printf "%.3f" .P50MS}}<td>{{printf "%.3f" .P95MS}}<td>{{printf "%.3f" .P99MS}}<td>{{printf "%.3f" .P999MS}}<td>{{printf "%.3f" .MaxMS}}{{end}}</tr>
-{{end}}</table>
+<table><tr><th>operation<th>ops<th>op/s<th>errors<th>retries<th>aborts<th>attempts/tx<th>mean ms<th>p50<th>p95<th>p99<th>p99.9<th>max</tr>
+{{range .Operations}}{{template "row" .}}{{end}}{{range .Beside}}{{template "row" .}}{{end}}</table>
 {{range .Charts}}{{.}}{{end}}
 {{if .Errors}}<h2>Errors</h2><table>{{range .Errors}}<tr><td>{{.Operation}}<td>{{.Kind}}<td>{{.Count}}</tr>{{end}}</table>{{end}}
 <h2>How it was made</h2><table class="facts">{{range .Facts}}<tr><td>{{index . 0}}<td>{{index . 1}}</tr>{{end}}</table>

@@ -18,6 +18,7 @@ const (
 	violationNeverSent  = "never sent"    // a value of this run that its writer has not begun to write
 	violationOrder      = "scan order"    // keys out of order or out of the bounds
 	violationTooLong    = "scan too long" // more records than were asked for
+	violationBank       = "bank"          // money was made or lost
 )
 
 // violations collects what proves a run wrong.

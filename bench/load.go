@@ -33,12 +33,20 @@ const loadWriter = math.MaxUint32
 
 // load writes the records 0..Keys-1.
 func load(ctx context.Context, t Target, runID uint64, order ycsb.Order, o Options) (*LoadResult, error) {
-	l := &loader{target: t, run: runID, order: order, options: o}
+	return loadPairs(ctx, t, o, o.Keys, func(n int, key, value []byte) ([]byte, []byte) {
+		key = ycsb.AppendKey(key, uint64(n), order)
+		return key, AppendValue(value, key, Stamp{Run: runID, Writer: loadWriter, Sequence: uint64(n) + 1}, o.ValueBytes)
+	})
+}
+
+// loadPairs writes count pairs. appendPair appends number n to an empty key and an empty value.
+func loadPairs(ctx context.Context, t Target, o Options, count int, appendPair func(n int, key, value []byte) ([]byte, []byte)) (*LoadResult, error) {
+	l := &loader{target: t, options: o, count: count, appendPair: appendPair}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	began := time.Now()
 	var all sync.WaitGroup
-	for range min(loadWorkersMax, o.Keys) {
+	for range min(loadWorkersMax, count) {
 		all.Go(func() {
 			if err := l.work(ctx); err != nil {
 				cancel(err)
@@ -50,28 +58,26 @@ func load(ctx context.Context, t Target, runID uint64, order ycsb.Order, o Optio
 		return nil, context.Cause(ctx)
 	}
 	seconds := time.Since(began).Seconds()
-	return &LoadResult{Records: o.Keys, Seconds: seconds, RecordsPerSecond: float64(o.Keys) / max(seconds, 1e-9), Retries: l.retries.Load()}, nil
+	return &LoadResult{Records: count, Seconds: seconds, RecordsPerSecond: float64(count) / max(seconds, 1e-9), Retries: l.retries.Load()}, nil
 }
 
 type loader struct {
-	target  Target
-	run     uint64
-	order   ycsb.Order
-	options Options
-	next    atomic.Int64
-	retries atomic.Int64
+	target     Target
+	options    Options
+	count      int
+	appendPair func(n int, key, value []byte) ([]byte, []byte)
+	next       atomic.Int64
+	retries    atomic.Int64
 }
 
 func (l *loader) work(ctx context.Context) error {
 	var key, value []byte
 	for ctx.Err() == nil {
 		n := l.next.Add(1) - 1
-		if n >= int64(l.options.Keys) {
+		if n >= int64(l.count) {
 			return nil
 		}
-		key = ycsb.AppendKey(key[:0], uint64(n), l.order)
-		stamp := Stamp{Run: l.run, Writer: loadWriter, Sequence: uint64(n) + 1}
-		value = AppendValue(value[:0], key, stamp, l.options.ValueBytes)
+		key, value = l.appendPair(int(n), key[:0], value[:0])
 		if err := l.put(ctx, key, value); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/btree"
 )
@@ -97,3 +98,75 @@ func (m *Memory) CompareAndSet(ctx context.Context, key []byte, version uint64, 
 	m.set(key, value)
 	return nil
 }
+
+// Update implements Transactor: the first to commit wins.
+func (m *Memory) Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) (took Attempts, err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return took, err
+		}
+		took.Made++
+		tx := m.begin()
+		if err := fn(ctx, tx); err != nil {
+			return took, err
+		}
+		if m.commit(tx) {
+			return took, nil
+		}
+		took.Aborted++
+	}
+}
+
+// View implements Transactor. Nothing in it is stale.
+func (m *Memory) View(ctx context.Context, keys [][]byte, _ time.Duration) (at uint64, found []Record, err error) {
+	tx := m.begin()
+	found, err = tx.GetMany(ctx, keys...)
+	return tx.at, found, err
+}
+
+func (m *Memory) begin() *memoryTx {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &memoryTx{tree: m.tree.Clone(), at: m.version, seen: map[string]uint64{}, puts: map[string][]byte{}}
+}
+
+// commit writes what a transaction has put, if all that it has read is still so.
+func (m *Memory) commit(tx *memoryTx) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, version := range tx.seen {
+		if r, _ := m.tree.Get(Record{Key: []byte(key)}); r.Version != version {
+			return false
+		}
+	}
+	for key, value := range tx.puts {
+		m.set([]byte(key), value)
+	}
+	return true
+}
+
+// memoryTx is a transaction of Memory.
+type memoryTx struct {
+	tree *btree.BTreeG[Record] // as it was at the beginning
+	at   uint64
+	seen map[string]uint64
+	puts map[string][]byte
+}
+
+// GetMany implements Tx.
+func (t *memoryTx) GetMany(ctx context.Context, keys ...[]byte) ([]Record, error) {
+	found := make([]Record, len(keys))
+	for i, k := range keys {
+		if value, ok := t.puts[string(k)]; ok {
+			found[i] = Record{Key: k, Value: value, Version: t.at + 1}
+			continue
+		}
+		r, _ := t.tree.Get(Record{Key: k})
+		t.seen[string(k)] = r.Version
+		found[i] = Record{Key: k, Value: r.Value, Version: r.Version}
+	}
+	return found, ctx.Err()
+}
+
+// Put implements Tx.
+func (t *memoryTx) Put(key, value []byte) { t.puts[string(key)] = slices.Clone(value) }

@@ -55,6 +55,7 @@ var ratioMetrics = []struct {
 	{"ops/s", func(r *Result) float64 { return r.Total.OpsPerSecond }},
 	{"p50 ms", func(r *Result) float64 { return r.Total.Latency.P50MS }},
 	{"p99 ms", func(r *Result) float64 { return r.Total.Latency.P99MS }},
+	{"attempts/tx", func(r *Result) float64 { return r.Total.AttemptsPerTx }},
 	{"server CPU us/op", resource(func(r *Resources) float64 { return r.ServerCPUMicrosOp })},
 	{"client CPU us/op", resource(func(r *Resources) float64 { return r.ClientCPUMicrosOp })},
 	{"device bytes/op", resource(func(r *Resources) float64 { return r.DeviceBytesPerOp })},

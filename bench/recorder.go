@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/kvd-db/kvd/bench/ycsb"
 )
 
 // Histograms count microseconds, from 1 to latencyMax with three significant digits; what
@@ -23,27 +21,52 @@ const slotsMax = 600_000
 
 // sample is one finished operation.
 type sample struct {
-	kind     ycsb.Kind
+	kind     kind
 	intended time.Time // when it was to start; in a closed loop when it did start
 	sent     time.Time
 	done     time.Time
-	retries  int // further attempts of a compare-and-set
+	attempts Attempts // of a transaction, or of a read with its compare-and-set; else zero
 	err      error
 	errKind  string
+	skip     bool // it is in no figure
 }
 
 // errorKey is what errors are counted by.
 type errorKey struct {
-	kind ycsb.Kind
+	kind kind
 	err  string
+}
+
+// effort is what transactions took, those that failed as well.
+type effort struct{ transactions, attempts, aborts int64 }
+
+// add takes one operation; one without attempts is no transaction.
+func (e *effort) add(a Attempts) {
+	if a.Made == 0 {
+		return
+	}
+	e.transactions++
+	e.attempts += int64(a.Made)
+	e.aborts += int64(a.Aborted)
+}
+
+func (e *effort) merge(o effort) {
+	e.transactions += o.transactions
+	e.attempts += o.attempts
+	e.aborts += o.aborts
+}
+
+// perTransaction is the mean of the attempts; 0 without transactions.
+func (e effort) perTransaction() float64 {
+	return float64(e.attempts) / float64(max(1, e.transactions))
 }
 
 // tally is what one worker has seen, or the sum over several.
 type tally struct {
-	response [ycsb.KindCount]*hdrhistogram.Histogram // done - intended
-	service  [ycsb.KindCount]*hdrhistogram.Histogram // done - sent; open loop only
+	response [kindCount]*hdrhistogram.Histogram // done - intended
+	service  [kindCount]*hdrhistogram.Histogram // done - sent; open loop only
 	errors   map[errorKey]int64
-	retries  [ycsb.KindCount]int64
+	effort   [kindCount]effort
 	slots    []uint64 // one bit for each slot of the measured part, set by a success
 	overflow int64
 	lastDone time.Time
@@ -78,6 +101,7 @@ type recorder struct {
 type interval struct {
 	latency *hdrhistogram.Histogram
 	errors  int64
+	effort  effort
 }
 
 func newRecorder(w window, open bool) *recorder {
@@ -97,6 +121,7 @@ func newHistogram(digits int) *hdrhistogram.Histogram {
 func (r *recorder) record(s *sample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.interval.effort.add(s.attempts)
 	if s.err != nil {
 		r.interval.errors++
 	} else {
@@ -109,7 +134,7 @@ func (r *recorder) record(s *sample) {
 	if s.done.After(t.lastDone) {
 		t.lastDone = s.done
 	}
-	t.retries[s.kind] += int64(s.retries)
+	t.effort[s.kind].add(s.attempts)
 	if s.err != nil {
 		t.errors[errorKey{s.kind, s.errKind}]++
 		return
@@ -123,7 +148,7 @@ func (r *recorder) record(s *sample) {
 	}
 }
 
-func (t *tally) record(set *[ycsb.KindCount]*hdrhistogram.Histogram, kind ycsb.Kind, d time.Duration) {
+func (t *tally) record(set *[kindCount]*hdrhistogram.Histogram, kind kind, d time.Duration) {
 	if set[kind] == nil {
 		set[kind] = newHistogram(latencyDigits)
 	}
@@ -137,15 +162,15 @@ func clampLatency(d time.Duration) int64 {
 	return max(1, min(d, latencyMax).Microseconds())
 }
 
-// takeInterval hands over the interval and begins a new one.
-func (r *recorder) takeInterval(into *hdrhistogram.Histogram) (errors int64) {
+// takeInterval adds the interval to a sum and begins a new one.
+func (r *recorder) takeInterval(sum *interval) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	into.Merge(r.interval.latency)
-	errors = r.interval.errors
+	sum.latency.Merge(r.interval.latency)
+	sum.errors += r.interval.errors
+	sum.effort.merge(r.interval.effort)
 	r.interval.latency.Reset()
-	r.interval.errors = 0
-	return errors
+	r.interval.errors, r.interval.effort = 0, effort{}
 }
 
 // mergeTallies adds up what all workers have seen; they must have ended.
@@ -161,7 +186,7 @@ func (t *tally) add(o *tally) {
 	for k := range o.response {
 		t.response[k] = mergeHistogram(t.response[k], o.response[k])
 		t.service[k] = mergeHistogram(t.service[k], o.service[k])
-		t.retries[k] += o.retries[k]
+		t.effort[k].merge(o.effort[k])
 	}
 	for k, n := range o.errors {
 		t.errors[k] += n

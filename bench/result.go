@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/kvd-db/kvd/bench/ycsb"
 )
 
 // The verdicts.
@@ -22,17 +20,20 @@ const (
 // Result is all that is known of a run; it is what --json writes.
 type Result struct {
 	Outcome
-	Settings   Settings     `json:"settings"`
-	Target     Description  `json:"target"`
-	Provenance Provenance   `json:"provenance"`
-	Load       *LoadResult  `json:"load,omitempty"`
-	Total      Total        `json:"total"`
-	Operations []Operation  `json:"operations"`
-	Errors     []ErrorCount `json:"errors"`
-	Audit      *AuditResult `json:"audit,omitempty"`
-	Generator  Generator    `json:"generator"`
-	Resources  *Resources   `json:"resources,omitempty"`
-	Series     []Point      `json:"series"`
+	Settings   Settings    `json:"settings"`
+	Target     Description `json:"target"`
+	Provenance Provenance  `json:"provenance"`
+	Load       *LoadResult `json:"load,omitempty"`
+	Total      Total       `json:"total"`
+	Operations []Operation `json:"operations"`
+	// Beside is what went on next to the load, as the audits of bank: it is in no figure of Total.
+	Beside    []Operation    `json:"beside,omitempty"`
+	Errors    []ErrorCount   `json:"errors"`
+	Audit     *AuditResult   `json:"audit,omitempty"`
+	History   *HistoryResult `json:"history,omitempty"`
+	Generator Generator      `json:"generator"`
+	Resources *Resources     `json:"resources,omitempty"`
+	Series    []Point        `json:"series"`
 }
 
 // Outcome is whether the figures may be believed.
@@ -57,6 +58,43 @@ type Settings struct {
 	OpTimeoutS   float64 `json:"op_timeout_s"`
 	Distribution string  `json:"distribution"`
 	Loaded       bool    `json:"loaded"`
+	Subject      string  `json:"subject"` // keys, values and dials in words
+	*Dials
+}
+
+// Dials are those of the workloads with transactions.
+type Dials struct {
+	Accounts int     `json:"accounts,omitempty"`
+	StaleByS float64 `json:"audit_stale_s,omitempty"`
+	TxKeys   int     `json:"tx_keys,omitempty"`
+	TxReads  float64 `json:"tx_reads"`
+	TxCross  float64 `json:"tx_cross"` // -1: by chance
+	TxHot    string  `json:"tx_hot,omitempty"`
+}
+
+// dials are nil for a workload that has none.
+func (o Options) dials() *Dials {
+	switch o.Workload {
+	case workloadBank:
+		return &Dials{Accounts: o.Bank.Accounts, StaleByS: max(0, o.Bank.StaleBy.Seconds())}
+	case workloadTx, workloadLists:
+		return &Dials{TxKeys: o.Tx.Keys, TxReads: o.Tx.Reads, TxCross: o.Tx.Cross, TxHot: o.Tx.Hot}
+	}
+	return nil
+}
+
+// Effort is what transactions took; an operation that is none has nothing of it. It is in no
+// figure of speed.
+type Effort struct {
+	Retries       int64   `json:"retries"` // further attempts
+	Aborts        int64   `json:"aborts"`  // attempts that another transaction overtook
+	Transactions  int64   `json:"transactions,omitempty"`
+	Attempts      int64   `json:"attempts,omitempty"`
+	AttemptsPerTx float64 `json:"attempts_per_transaction,omitempty"`
+}
+
+func (e effort) result() Effort {
+	return Effort{Retries: max(0, e.attempts-e.transactions), Aborts: e.aborts, Transactions: e.transactions, Attempts: e.attempts, AttemptsPerTx: e.perTransaction()}
 }
 
 // Total is the sum over all kinds of operation.
@@ -64,7 +102,7 @@ type Total struct {
 	Ops          int64   `json:"ops"` // successes
 	OpsPerSecond float64 `json:"ops_per_second"`
 	Errors       int64   `json:"errors"`
-	Retries      int64   `json:"retries"`   // further attempts of compare-and-set
+	Effort
 	ElapsedS     float64 `json:"elapsed_s"` // measured part, to the end of its last operation
 	LongestGapMS float64 `json:"longest_gap_ms"`
 	Latency      Latency `json:"latency"`
@@ -72,13 +110,13 @@ type Total struct {
 
 // Operation is one kind of operation.
 type Operation struct {
-	Kind         string   `json:"kind"`
-	Ops          int64    `json:"ops"`
-	OpsPerSecond float64  `json:"ops_per_second"`
-	Errors       int64    `json:"errors"`
-	Retries      int64    `json:"retries"`
-	Latency      Latency  `json:"latency"`           // open loop: from the planned moment
-	Service      *Latency `json:"service,omitempty"` // open loop: from the moment of sending
+	Kind         string  `json:"kind"`
+	Ops          int64   `json:"ops"`
+	OpsPerSecond float64 `json:"ops_per_second"`
+	Errors       int64   `json:"errors"`
+	Effort
+	Latency Latency  `json:"latency"`           // open loop: from the planned moment
+	Service *Latency `json:"service,omitempty"` // open loop: from the moment of sending
 }
 
 // Latency is a distribution, in milliseconds.
@@ -121,6 +159,9 @@ type Point struct {
 	Warmup       bool    `json:"warmup,omitempty"`
 	OpsPerSecond float64 `json:"ops_per_second"`
 	Errors       int64   `json:"errors"`
+	Transactions int64   `json:"transactions,omitempty"`
+	Attempts     int64   `json:"attempts,omitempty"`
+	Aborts       int64   `json:"aborts,omitempty"`
 	P50MS        float64 `json:"p50_ms"`
 	P99MS        float64 `json:"p99_ms"`
 	MaxMS        float64 `json:"max_ms"`
@@ -129,6 +170,7 @@ type Point struct {
 func pointOf(p Progress) Point {
 	return Point{
 		AtS: p.Elapsed.Seconds(), Warmup: p.Warmup, OpsPerSecond: p.OpsPerSecond, Errors: p.Errors,
+		Transactions: p.Transactions, Attempts: p.Attempts, Aborts: p.Aborts,
 		P50MS: millis(p.P50), P99MS: millis(p.P99), MaxMS: millis(p.Max),
 	}
 }
@@ -149,7 +191,8 @@ func (r *run) result() *Result {
 		Settings: Settings{
 			Workload: o.Workload, Mode: o.Mode(), Keys: o.Keys, ValueBytes: o.ValueBytes, Workers: o.Workers,
 			DurationS: o.Duration.Seconds(), WarmupS: o.Warmup.Seconds(), Rate: o.Rate, Seed: o.Seed,
-			OpTimeoutS: o.OpTimeout.Seconds(), Distribution: string(r.mix.Request), Loaded: !o.SkipLoad,
+			OpTimeoutS: o.OpTimeout.Seconds(), Distribution: r.workload.distribution(), Loaded: !o.SkipLoad,
+			Subject: o.subject(), Dials: o.dials(),
 		},
 		Target: describe(r.target), Provenance: provenance(o.Observe.Command, r.began), Series: r.series,
 	}
@@ -158,8 +201,14 @@ func (r *run) result() *Result {
 	res.Generator = r.generator(t)
 	res.Resources = r.usage.resources(res.Total.Ops)
 	res.Generator.CPUSeconds = r.usage.ownCPU().Seconds()
+	if r.beside != nil {
+		var counts []ErrorCount
+		res.Beside, counts = operations(&r.beside.recorder.tally, o.Duration)
+		res.Errors = append(res.Errors, counts...)
+	}
 	res.Violations, res.ViolationExamples = r.bad.count.Load(), r.bad.examples
 	res.judge()
+	res.Warnings = append(res.Warnings, r.warnings...)
 	if o.Observe.Device != "" && (res.Resources == nil || !r.usage.last.HasDevice) {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("the counters of device %q cannot be read", o.Observe.Device))
 	}
@@ -172,8 +221,8 @@ func (r *run) result() *Result {
 func operations(t *tally, elapsed time.Duration) ([]Operation, []ErrorCount) {
 	var ops []Operation
 	counts := errorCounts(t)
-	for k := range ycsb.Kind(ycsb.KindCount) {
-		op := Operation{Kind: k.String(), Retries: t.retries[k], Latency: latencyOf(t.response[k])}
+	for k := range kind(kindCount) {
+		op := Operation{Kind: k.String(), Effort: t.effort[k].result(), Latency: latencyOf(t.response[k])}
 		for _, e := range counts {
 			if e.Operation == op.Kind {
 				op.Errors += e.Count
@@ -212,8 +261,12 @@ func total(t *tally, ops []Operation, elapsed, gap time.Duration) Total {
 	sum := Total{Ops: t.successes(), ElapsedS: elapsed.Seconds(), LongestGapMS: millis(gap), Latency: latencyOf(all)}
 	for _, o := range ops {
 		sum.Errors += o.Errors
-		sum.Retries += o.Retries
 	}
+	var e effort
+	for _, of := range t.effort {
+		e.merge(of)
+	}
+	sum.Effort = e.result()
 	sum.OpsPerSecond = float64(sum.Ops) / elapsed.Seconds()
 	return sum
 }
@@ -280,6 +333,14 @@ func (res *Result) judge() {
 	}
 	if n := t.Ops + t.Errors; t.Errors > 0 && float64(t.Errors) > errorShareMax*float64(n) {
 		warn("%d of %d operations failed", t.Errors, n)
+	}
+	for _, o := range res.Beside {
+		if o.Errors > 0 {
+			warn("%d of %d operations of kind %s failed", o.Errors, o.Ops+o.Errors, o.Kind)
+		}
+	}
+	if res.Settings.Workload == workloadBank && !slices.ContainsFunc(res.Beside, func(o Operation) bool { return o.Ops > 0 }) {
+		warn("not one audit beside the transfers succeeded")
 	}
 	if t.Ops == 0 {
 		warn("not one operation succeeded")

@@ -5,28 +5,25 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/kvd-db/kvd/bench/ycsb"
 )
 
 // run is one run as it goes.
 type run struct {
 	target   Target
 	options  Options
-	mix      ycsb.Mix
-	records  *ycsb.Records
+	workload workload
 	id       uint64 // in every value
 	began    time.Time
 	window   window
 	schedule *schedule // open loop only
 	workers  []*worker
+	beside   *worker // in no figure of the total; nil: none
 	bad      violations
 	series   []Point
 	usage    usageSpan
+	history  *HistoryResult // of list-append
+	warnings []string
 }
 
 // Run loads the records, puts load on the target and measures it. When ctx ends early it
@@ -37,38 +34,34 @@ func Run(ctx context.Context, t Target, options Options) (*Result, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	mix, err := mixOf(options.Workload)
-	if err != nil {
+	r := &run{target: t, options: options, id: rand.Uint64(), began: time.Now()}
+	var err error
+	if r.workload, err = newWorkload(r); err != nil {
 		return nil, err
 	}
-	r := &run{target: t, options: options, mix: mix, id: rand.Uint64(), began: time.Now()}
-	r.records = ycsb.NewRecords(uint64(options.Keys))
 	var loaded *LoadResult
 	if !options.SkipLoad {
-		if loaded, err = load(ctx, t, r.id, mix.Order, options); err != nil {
+		if loaded, err = r.workload.load(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := r.workload.begin(ctx); err != nil {
+		return nil, err
 	}
 	if err := r.measure(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return nil, err
 	}
-	audited := r.audit(ctx)
+	audited := r.workload.finish(ctx)
 	result := r.result()
-	result.Load, result.Audit = loaded, audited
+	result.Load, result.Audit, result.History = loaded, audited, r.history
 	return result, ctx.Err()
 }
 
 // measure runs the warm-up and the measured part.
 func (r *run) measure(ctx context.Context) error {
-	// A guess, as in the original: as many operations as there are records.
-	expected := uint64(float64(r.options.Keys) * r.mix.Shares[ycsb.Insert])
-	source, err := ycsb.NewSource(r.mix, r.records, expected, r.options.Seed)
-	if err != nil {
-		return err
-	}
-	// The streams are made before the clock starts.
+	// The jobs are made before the clock starts.
 	start := time.Now()
-	r.makeWorkers(source)
+	r.makeWorkers()
 	start = start.Add(time.Since(start))
 	r.window = newWindow(start.Add(r.options.Warmup), r.options.Duration)
 	if r.options.Rate > 0 {
@@ -88,19 +81,22 @@ func (r *run) measure(ctx context.Context) error {
 			}
 		})
 	}
+	if r.beside != nil {
+		r.beside.recorder = newRecorder(r.window, false)
+		all.Go(func() { r.beside.closedLoop(ctx) })
+	}
 	all.Wait()
 	reporter.stop()
 	return ctx.Err()
 }
 
-func (r *run) makeWorkers(source *ycsb.Source) {
-	in := &inspector{run: r.id, begun: make([]atomic.Uint64, r.options.Workers), stale: describe(r.target).StaleReads, violations: &r.bad}
+func (r *run) makeWorkers() {
 	r.workers = make([]*worker, r.options.Workers)
 	for i := range r.workers {
-		r.workers[i] = &worker{
-			run: r, stream: source.Stream(uint64(i)), inspector: in,
-			ledger: newLedger(r.id, uint32(i), &in.begun[i]),
-		}
+		r.workers[i] = &worker{run: r, job: r.workload.job(i)}
+	}
+	if j := r.workload.beside(); j != nil {
+		r.beside = &worker{run: r, job: j}
 	}
 }
 
@@ -121,6 +117,9 @@ type Progress struct {
 	OpsPerSecond float64
 	Ops          int64 // successes in the interval
 	Errors       int64 // in the interval
+	Transactions int64 // that ended in the interval, errors included; 0 of a workload without
+	Attempts     int64 // of these transactions
+	Aborts       int64 // attempts that another transaction overtook
 	P50, P99     time.Duration
 	Max          time.Duration
 }
@@ -154,7 +153,7 @@ func (p *reporter) loop(ctx context.Context) {
 	defer measured.Stop()
 	start, last := p.run.window.start.Add(-p.run.options.Warmup), time.Now()
 	meter := newUsageMeter(p.run.options.Observe)
-	merged := newHistogram(intervalDigits)
+	merged := &interval{latency: newHistogram(intervalDigits)}
 	for {
 		select {
 		case <-measured.C:
@@ -175,17 +174,19 @@ func (p *reporter) loop(ctx context.Context) {
 }
 
 // point merges what happened since last, keeps it and shows it.
-func (p *reporter) point(start, last time.Time, merged *hdrhistogram.Histogram) time.Time {
+func (p *reporter) point(start, last time.Time, merged *interval) time.Time {
 	now := time.Now()
-	merged.Reset()
-	errs := int64(0)
+	h := merged.latency
+	h.Reset()
+	merged.errors, merged.effort = 0, effort{}
 	for _, w := range p.run.workers {
-		errs += w.recorder.takeInterval(merged)
+		w.recorder.takeInterval(merged)
 	}
 	g := Progress{
 		Elapsed: now.Sub(start), Warmup: now.Before(p.run.window.start), Seconds: now.Sub(last).Seconds(),
-		Ops: merged.TotalCount(), Errors: errs,
-		P50: micros(merged.ValueAtQuantile(50)), P99: micros(merged.ValueAtQuantile(99)), Max: micros(merged.Max()),
+		Ops: h.TotalCount(), Errors: merged.errors,
+		Transactions: merged.effort.transactions, Attempts: merged.effort.attempts, Aborts: merged.effort.aborts,
+		P50: micros(h.ValueAtQuantile(50)), P99: micros(h.ValueAtQuantile(99)), Max: micros(h.Max()),
 	}
 	g.OpsPerSecond = float64(g.Ops) / g.Seconds
 	p.run.series = append(p.run.series, pointOf(g))

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -34,6 +35,66 @@ var (
 	ErrNotFound = errors.New("bench: no such key")
 	ErrConflict = errors.New("bench: the version has changed")
 )
+
+// Transactor is a Target with transactions over several keys. They are strictly serializable.
+type Transactor interface {
+	// Update runs fn in a transaction and commits what it wrote; if another transaction has
+	// overtaken it, again, until ctx ends. An error that is ErrConflict has changed nothing,
+	// and so has one that fn returned; after any other one it is not known.
+	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) (Attempts, error)
+	// View reads keys as they all were at one time: the newest, or staleBy ago. It gives a
+	// Record for each key, in their order, with Version 0 where there is none. at grows with
+	// that time; it is comparable with other results of View only.
+	View(ctx context.Context, keys [][]byte, staleBy time.Duration) (at uint64, found []Record, err error)
+}
+
+// Tx is one attempt of a transaction; it belongs to one goroutine.
+type Tx interface {
+	// GetMany reads keys, as View does, and sees what this transaction has put.
+	GetMany(ctx context.Context, keys ...[]byte) ([]Record, error)
+	// Put writes a key if the transaction commits. It copies key and value.
+	Put(key, value []byte)
+}
+
+// Attempts is what a transaction took.
+type Attempts struct {
+	Made    int // how many times it was tried
+	Aborted int // how many of these another transaction overtook
+}
+
+// Partitioner is a Target that knows in which of its partitions keys live.
+type Partitioner interface {
+	// Partition numbers the partition of a key, always alike.
+	Partition(key []byte) int
+}
+
+// Wrapper is a Target around another one, whose transactions and partitions are its own.
+type Wrapper interface {
+	Unwrap() Target
+}
+
+// transactorOf finds the transactions of a target.
+func transactorOf(t Target) (Transactor, error) {
+	if x, ok := as[Transactor](t); ok {
+		return x, nil
+	}
+	return nil, kv.Errorf(kv.Invalid, "%s has no transactions: choose another workload", describe(t).Name)
+}
+
+// as finds an optional interface of a target, or of what it wraps.
+func as[T any](t Target) (T, bool) {
+	for {
+		if x, ok := t.(T); ok {
+			return x, true
+		}
+		w, ok := t.(Wrapper)
+		if !ok {
+			var none T
+			return none, false
+		}
+		t = w.Unwrap()
+	}
+}
 
 // Describer is a Target that can say what it is; the text goes into the result.
 type Describer interface {

@@ -145,6 +145,15 @@ func (a *Admin) Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, e
 	return r.Check, nil
 }
 
+// Transactions is what a partition's leader knows of transactions over several partitions.
+func (a *Admin) Transactions(ctx context.Context, p kv.PartitionID) (*kv.TransactionsAnswer, error) {
+	r, err := a.ask(ctx, "", &kv.AdminRequest{Transactions: &kv.TransactionsQuery{Partition: p}})
+	if err != nil {
+		return nil, err
+	}
+	return r.Transactions, nil
+}
+
 // ChangeReplicas moves a partition one step: a replica more on add, one less on remove;
 // 0 = none.
 func (a *Admin) ChangeReplicas(ctx context.Context, p kv.PartitionID, add, remove kv.NodeID) error {

@@ -11,7 +11,7 @@ import (
 
 // TestAgain: the next attempt reads anew, under another id and with the same age.
 func TestAgain(t *testing.T) {
-	w, c := lone(t)
+	w, c := opened(t)
 	sent := w.commits()
 	put(t, c, "a", "1")
 	tx := must[*client.Tx](t)(c.Begin(t.Context()))
@@ -38,7 +38,7 @@ func TestAgain(t *testing.T) {
 }
 
 func TestAgainEndsWhatIsOpen(t *testing.T) {
-	_, c := lone(t)
+	_, c := opened(t)
 	tx := must[*client.Tx](t)(c.Begin(t.Context()))
 	tx.Put([]byte("a"), []byte("1"))
 	must[*client.Tx](t)(tx.Again(t.Context()))

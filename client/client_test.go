@@ -386,6 +386,9 @@ func TestAdmin(t *testing.T) {
 	if k := must[*kv.CheckAnswer](t)(a.Check(t.Context(), p.Descriptor.Partition)); !k.Equal {
 		t.Errorf("check %+v", k)
 	}
+	if x := must[*kv.TransactionsAnswer](t)(a.Transactions(t.Context(), p.Descriptor.Partition)); x.Partition != p.Descriptor.Partition || x.Node != to {
+		t.Errorf("transactions %+v, want the answer of node %d", x, to)
+	}
 	if err := a.ChangeReplicas(t.Context(), p.Descriptor.Partition, 4, 0); err != nil {
 		t.Errorf("change: %v", err)
 	}

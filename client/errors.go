@@ -69,7 +69,11 @@ type ConflictError struct {
 
 // Error says what happened.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s, attempt %d, key %q: %s", ErrConflict, e.Attempts, e.Key, e.Reason)
+	at := ""
+	if len(e.Key) > 0 {
+		at = fmt.Sprintf(" on key %q", e.Key)
+	}
+	return fmt.Sprintf("%s%s: %s", ErrConflict, at, e.Reason)
 }
 
 // Is finds ErrConflict.

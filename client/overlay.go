@@ -63,6 +63,7 @@ type overlay struct {
 	// cleared is what DeleteRange has emptied; no two touch, sorted. A write made after it lies
 	// over it; an addition never does, its result is known there.
 	cleared []Range
+	bytes   int // of the keys and values in writes
 }
 
 func (o *overlay) find(key []byte) (*buffered, bool) {
@@ -78,7 +79,10 @@ func (o *overlay) set(b *buffered) {
 	if o.writes == nil {
 		o.writes = btree.NewG(overlayDegree, func(a, b *buffered) bool { return bytes.Compare(a.key, b.key) < 0 })
 	}
-	o.writes.ReplaceOrInsert(b)
+	o.bytes += len(b.key) + len(b.value)
+	if old, was := o.writes.ReplaceOrInsert(b); was {
+		o.bytes -= len(old.key) + len(old.value)
+	}
 }
 
 // put buffers a value, or a deletion if value is nil. A condition is one on the state before the

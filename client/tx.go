@@ -150,6 +150,9 @@ func (t *Tx) write(key []byte, invalid *kv.Error, do func(*overlay) *kv.Error) {
 		return
 	}
 	if invalid == nil {
+		invalid = t.tooMuch()
+	}
+	if invalid == nil {
 		invalid = do(&t.space.writes)
 	}
 	if invalid != nil {
@@ -161,6 +164,22 @@ func (t *Tx) write(key []byte, invalid *kv.Error, do func(*overlay) *kv.Error) {
 	if t.anchor == nil {
 		t.anchor = &anchor{space: t.space, key: key}
 	}
+}
+
+// tooMuch refuses further writes once there are more than a commit can have: it will fail, and
+// shall not take all memory before that. It runs under mu.
+func (a *attempt) tooMuch() *kv.Error {
+	keys, size := 0, 0
+	for _, s := range a.spaces {
+		keys, size = keys+s.writes.count(), size+s.writes.bytes
+	}
+	switch {
+	case keys > kv.CommitKeysMax:
+		return tooManyKeys(keys)
+	case size > kv.CommitBytesMax:
+		return tooManyBytes(size)
+	}
+	return nil
 }
 
 // known is what a read of a key need not ask for: what was written, and what was read before. ok

@@ -132,9 +132,13 @@ func checkSize(c *kv.Commit) *kv.Error {
 		size += len(c.Reads[i].Key)
 	}
 	if size > kv.CommitBytesMax {
-		return kv.LimitError("bytes of one commit", kv.CommitBytesMax, int64(size), "read and write less in one transaction")
+		return tooManyBytes(size)
 	}
 	return nil
+}
+
+func tooManyBytes(n int) *kv.Error {
+	return kv.LimitError("bytes of one commit", kv.CommitBytesMax, int64(n), "read and write less in one transaction")
 }
 
 // send brings a commit to its end. If its answer was lost, the outcome is asked for, which makes it final.

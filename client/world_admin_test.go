@@ -44,6 +44,9 @@ func (n *node) Admin(_ context.Context, q *kv.AdminRequest) (*kv.AdminResponse, 
 	case q.Check != nil:
 		a.Check = &kv.CheckAnswer{Partition: q.Check.Partition, Equal: true}
 		return a, w.onLeader(n, q.Check.Partition, func(*part) {})
+	case q.Transactions != nil:
+		a.Transactions = &kv.TransactionsAnswer{Partition: q.Transactions.Partition, Node: n.id}
+		return a, w.onLeader(n, q.Transactions.Partition, func(*part) {})
 	case q.ChangeReplicas != nil:
 		return a, w.onLeader(n, q.ChangeReplicas.Partition, func(p *part) { p.d.Generation++ })
 	default:

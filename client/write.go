@@ -123,7 +123,7 @@ func (c *Client) writeError(ks kv.Keyspace, key []byte, err *kv.Error, done Comm
 		}
 		return e
 	case kv.Conflict:
-		return &ConflictError{Key: key, Reason: err.Message, Attempts: done.Stats.Attempts, cause: err}
+		return &ConflictError{Key: key, Reason: err.Message, Holder: err.ID, Attempts: done.Stats.Attempts, cause: err}
 	}
 	return typed(ks.UserError(err))
 }

@@ -104,6 +104,9 @@ func reachable(actual, given string) string {
 // Address is where this node is reached.
 func (h *Host) Address() string { return h.address }
 
+// ListenAddress is where this node listens: another one than Address if it advertises that.
+func (h *Host) ListenAddress() string { return h.net.listener.Addr().String() }
+
 // AdminAddress is where the admin port listens, empty if there is none.
 func (h *Host) AdminAddress() string {
 	if h.net.admin == nil {

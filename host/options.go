@@ -62,6 +62,8 @@ type Network struct {
 	AdminListen string // host:port of the HTTP admin port; empty: none
 	// Insecure allows listening beyond the loopback interface, where anybody may read and write.
 	Insecure bool
+	// Dial connects to other nodes, for tests that cut connections; nil: by TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // Limits bound what a node takes on.

@@ -27,6 +27,7 @@ type peers struct {
 	self handshake // without To
 	lost func(kv.NodeID)
 	log  hclog.Logger
+	dial func(ctx context.Context, address string) (net.Conn, error)
 
 	mu     sync.Mutex // guards changes of byID
 	byID   atomic.Pointer[map[kv.NodeID]*peer]
@@ -48,10 +49,15 @@ type peer struct {
 }
 
 func newPeers(self handshake, lost func(kv.NodeID), log hclog.Logger) *peers {
-	p := &peers{self: self, lost: lost, log: log}
+	p := &peers{self: self, lost: lost, log: log, dial: dialTCP}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.byID.Store(&map[kv.NodeID]*peer{})
 	return p
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: connectTimeout}
+	return d.DialContext(ctx, "tcp", address)
 }
 
 // get is the peer of an id, nil if it is not known.
@@ -155,8 +161,7 @@ func (p *peers) run(ctx context.Context, x *peer) {
 
 // session opens a link and sends until it breaks.
 func (p *peers) session(ctx context.Context, x *peer) error {
-	d := net.Dialer{Timeout: connectTimeout}
-	conn, err := d.DialContext(ctx, "tcp", *x.address.Load())
+	conn, err := p.dial(ctx, *x.address.Load())
 	if err != nil {
 		return err
 	}

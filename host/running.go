@@ -196,6 +196,9 @@ func (h *Host) connectParts(r *running, self handshake) {
 		},
 	}
 	r.peers = newPeers(self, func(id kv.NodeID) { ls.every(func(n *node.Node, now kv.Instant) { n.PeerLost(now, id) }) }, log.Named("peers"))
+	if dial := h.options.Network.Dial; dial != nil {
+		r.peers.dial = dial
+	}
 	r.receiver = newReceiver(self, ls.receive, r.peers.learn)
 	r.snapshots = &snapshots{
 		engine: r.engine, self: self, limit: &limiter{perSecond: h.options.Limits.SnapshotBytesPerSecond}, logger: log.Named("snapshots"), metrics: &h.metrics.snapshots,

@@ -76,10 +76,20 @@ const (
 	SharedVolatile     Mutant = "SharedVolatile"
 	NoShared           Mutant = "NoShared"
 	ConfirmEarly       Mutant = "ConfirmEarly"
+	ConfirmUnproved    Mutant = "ConfirmUnproved" // of docs/adr/0012
 	AbortOnDepose      Mutant = "AbortOnDepose"
 	GhostNoTerm        Mutant = "GhostNoTerm"
 	ResolveBelowGC     Mutant = "ResolveBelowGC"
 	GCApplied          Mutant = "GCApplied"
+)
+
+// The mutants of closed timestamps and reads at followers (rules G).
+const (
+	ClosedNoWait        Mutant = "ClosedNoWait"
+	ClosedAppliedIdx    Mutant = "ClosedAppliedIdx"
+	ClosedGhost         Mutant = "ClosedGhost"
+	FollowerIgnoresLock Mutant = "FollowerIgnoresLock"
+	NoRecAbortedF       Mutant = "NoRecAbortedF"
 )
 
 // The mutants of storage.

@@ -14,6 +14,7 @@ type AdminRequest struct {
 	MoveLeader     *MoveLeader  // to the partition's leader
 	Check          *CheckQuery  // to the partition's leader
 	ChangeReplicas *ChangeReplicas
+	Transactions   *TransactionsQuery // to the partition's leader
 }
 
 // CreateKeyspace makes a keyspace; it is answered once all its partitions have a leader.
@@ -70,6 +71,8 @@ type AdminResponse struct {
 	Status   *Status
 	Node     *NodeStatus
 	Check    *CheckAnswer
+
+	Transactions *TransactionsAnswer
 }
 
 // Topology is a part of the cluster's map.

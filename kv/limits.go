@@ -13,6 +13,8 @@ const (
 	GetManyKeysMax        = 10_000   // keys of one GetMany in one partition
 	HashPartitionsMax     = 4096     // buckets of a hash keyspace
 	KeyspaceNameBytesMax  = 128
+	TransactionsMax       = 1000    // transactions in one TransactionsAnswer
+	TransactionsBytesMax  = 4 << 20 // keys of locks in one TransactionsAnswer
 	RequestTimeoutDefault = 10 * time.Second
 	// OutcomeHorizon is how long the outcome of a commit can be asked for (rule I2).
 	OutcomeHorizon = 10 * time.Minute

@@ -27,6 +27,8 @@ func (n *Node) admin(id RequestID, req *kv.AdminRequest) {
 		n.withLeader(id, req, req.ChangeReplicas.Partition, func(r *replica, id RequestID, req *kv.AdminRequest) {
 			n.changeReplicas(r, changeAsker{request: id}, req.ChangeReplicas.Add, req.ChangeReplicas.Remove)
 		})
+	case req.Transactions != nil:
+		n.withLeader(id, req, req.Transactions.Partition, n.transactions)
 	case req.Topology != nil && req.Topology.Local && n.inCore() && n.core.Topology(req.Topology.Keyspace) != nil:
 		n.adminReply(id, &kv.AdminResponse{Topology: n.core.Topology(req.Topology.Keyspace)}, nil)
 	default:
@@ -83,6 +85,20 @@ func (n *Node) check(r *replica, id RequestID, _ *kv.AdminRequest) {
 		return
 	}
 	n.startCheck(r, id)
+}
+
+func (n *Node) transactions(r *replica, id RequestID, _ *kv.AdminRequest) {
+	p := r.group.Partition()
+	switch {
+	case r.part == nil:
+		n.adminReply(id, nil, kv.Errorf(kv.Invalid, "partition %d is the cluster's core, which has no transactions over several partitions", p))
+	case r.part.Restoring():
+		n.adminReply(id, nil, kv.Errorf(kv.Unavailable, "the leader of partition %d does not know yet what is locked: try again at once", p))
+	default:
+		a := &kv.TransactionsAnswer{Partition: p, Node: n.id.Node}
+		a.Transactions, a.More = r.part.Transactions(kv.TransactionsMax)
+		n.adminReply(id, &kv.AdminResponse{Transactions: a}, nil)
+	}
 }
 
 // Drain makes the node give away what it leads, and take no new leaderships' requests. It

@@ -71,6 +71,8 @@ func (s partitionSink) Call(p *partition.Partition, token uint64, to kv.Partitio
 	s.n.call(s.n.replicas[p.ID()], token, to, req)
 }
 
+func (s partitionSink) Closed(*partition.Partition, kv.Timestamp) {} // this node closes nothing
+
 func (s partitionSink) Propose(p *partition.Partition) {
 	if r := s.n.replicas[p.ID()]; r != nil {
 		s.n.queue(r)

@@ -238,6 +238,13 @@ func TestTrio(t *testing.T) {
 		if c.Err != nil || !c.Response.Check.Equal || c.Response.Check.Digests[0].Keys != 1 {
 			t.Errorf("check %+v %v", c.Response, c.Err)
 		}
+		x := w.tell(node, &kv.AdminRequest{Transactions: &kv.TransactionsQuery{Partition: p.Descriptor.Partition}})
+		if a := x.Response.Transactions; x.Err != nil || a.Partition != p.Descriptor.Partition || a.Node != w.nodes[node].Info().ID || len(a.Transactions) != 0 {
+			t.Errorf("transactions %+v %v, want those of node %d: none", x.Response, x.Err, node)
+		}
+	}
+	if x := w.tell(core, &kv.AdminRequest{Transactions: &kv.TransactionsQuery{Partition: kv.SystemPartition}}); kv.KindOf(x.Err) != kv.Invalid {
+		t.Errorf("transactions of the core: %v", x.Err)
 	}
 	if r := w.tell(core, &kv.AdminRequest{DropKeyspace: &kv.DropKeyspace{Name: "k"}}); r.Err != nil {
 		t.Fatal(r.Err)

@@ -48,6 +48,8 @@ func AdminLoop(req *kv.AdminRequest, loops int) int {
 		return req.Check.Partition.Loop(loops)
 	case req.ChangeReplicas != nil:
 		return req.ChangeReplicas.Partition.Loop(loops)
+	case req.Transactions != nil:
+		return req.Transactions.Partition.Loop(loops)
 	}
 	return 0
 }

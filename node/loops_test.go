@@ -68,7 +68,7 @@ func TestLoopsOfMessagesAndRequests(t *testing.T) {
 		EveryLoop: {{NodeStatus: &kv.NodeQuery{}}},
 		0:         {{Status: &kv.StatusQuery{}}, {Topology: &kv.TopologyQuery{Local: true}}, {Check: &kv.CheckQuery{Partition: 4}}},
 		1:         {{MoveLeader: &kv.MoveLeader{Partition: 5}}},
-		2:         {{ChangeReplicas: &kv.ChangeReplicas{Partition: 3}}},
+		2:         {{ChangeReplicas: &kv.ChangeReplicas{Partition: 3}}, {Transactions: &kv.TransactionsQuery{Partition: 3}}},
 	} {
 		for _, r := range requests {
 			if got := AdminLoop(&r, 3); got != loop {

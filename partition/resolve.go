@@ -14,7 +14,7 @@ import (
 type transactions struct {
 	byID        map[kv.TxID]*prepared // never iterated
 	first, last *prepared             // in order of arrival
-	records     map[kv.TxID]*resolver // never iterated
+	records     map[kv.TxID]*resolver // iterated only to be sorted
 	calls       map[uint64]call       // of this term, by token; never iterated
 	soon        txn.FIFO[retry]       // by time
 }
@@ -48,7 +48,8 @@ func (s *transactions) remove(p *prepared) {
 }
 
 // admitResolve brings the fate of a transaction. Without a lock of it there is nothing to do, and
-// that confirms it (rule F6).
+// that confirms it (rule F6): but only once this node has proved that it leads, for a deposed leader does not
+// see the locks of its successor, and the anchor forgets what all have confirmed.
 func (l *leader) admitResolve(id RequestID, q *kv.Resolve) {
 	p := l.transactions.byID[q.ID]
 	if p == nil && invariant.Mutated(invariant.ResolveAny) {
@@ -58,10 +59,10 @@ func (l *leader) admitResolve(id RequestID, q *kv.Resolve) {
 	case q.ID.IsZero():
 		l.sink.Reply(id, nil, kv.Errorf(kv.Invalid, "a Resolve names no transaction"))
 	case p == nil:
-		l.sink.Reply(id, l.acknowledgement(), nil)
+		l.confirm(id, q)
 	case p.phase == preparing: // never acknowledged: it is a late copy, or the transaction is aborted
 		p.refuse(l, l.aborted(p.ID))
-		l.sink.Reply(id, l.acknowledgement(), nil)
+		l.confirm(id, q)
 	case invariant.Mutated(invariant.ConfirmEarly):
 		l.learn(p, fate{known: true, commit: q.Commit})
 		l.sink.Reply(id, l.acknowledgement(), nil)
@@ -71,6 +72,18 @@ func (l *leader) admitResolve(id RequestID, q *kv.Resolve) {
 		l.addTicket(t, id, p)
 		l.learn(p, fate{known: true, commit: q.Commit})
 	}
+}
+
+// confirm says that there is no lock of a transaction. Nobody counts the answers of an aborted one.
+func (l *leader) confirm(id RequestID, q *kv.Resolve) {
+	if q.Commit == 0 || invariant.Mutated(invariant.ConfirmUnproved) {
+		l.sink.Reply(id, l.acknowledgement(), nil)
+		return
+	}
+	b := &barrier{}
+	b.tickets = &ticket{}
+	l.addTicket(b.tickets, id, b)
+	l.propose(b)
 }
 
 // learn notes the fate of a transaction, and has its locks removed (rule F3).
@@ -132,6 +145,8 @@ type question struct {
 	ask     kv.AskKind
 	pending bool
 	at      kv.Instant // of the newest; before there was one, of the arrival
+
+	undecided bool // of the planted bug UndecidedCache
 }
 
 // push sees to it that a waiter's wait for a lock ends (rule F1): an older one wounds the holder, a
@@ -166,7 +181,7 @@ func (l *leader) inquire(p *prepared, ask kv.AskKind) {
 	if p.phase != locked || p.question.pending && (p.question.ask == kv.AskWound || p.question.ask == ask) {
 		return
 	}
-	p.question = question{ask: ask, pending: true, at: l.sink.Now()}
+	p.question.ask, p.question.pending, p.question.at = ask, true, l.sink.Now()
 	l.call(l.aboutTo(p, ask, 0), p, int(ask))
 }
 

@@ -95,3 +95,9 @@ func (d *adminDoor) ChangeReplicas(ctx context.Context, m *kvpb.ChangeReplicasRe
 	}}
 	return ask(ctx, d, q, done[kvpb.ChangeReplicasResponse])
 }
+
+// Transactions implements kvpb.AdminServer.
+func (d *adminDoor) Transactions(ctx context.Context, m *kvpb.TransactionsRequest) (*kvpb.TransactionsResponse, error) {
+	q := &kv.AdminRequest{Transactions: &kv.TransactionsQuery{Partition: kv.PartitionID(m.GetPartition())}}
+	return ask(ctx, d, q, part(func(r *kv.AdminResponse) *kv.TransactionsAnswer { return r.Transactions }, wire.TransactionsMessage))
+}

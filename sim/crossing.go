@@ -172,6 +172,17 @@ func predicate(c *client, then func()) {
 	}}, func(*attempt) { then() })
 }
 
+// tagged is a number as a value that is unlike all others.
+func (w *World) tagged(n int) []byte {
+	return append(append(strconv.AppendInt(nil, int64(n), 10), ' '), w.value()...)
+}
+
+// numberOf is the number in such a value.
+func numberOf(s check.Seen) int {
+	n, _, _ := strings.Cut(s.Value, " ")
+	return atoi(n)
+}
+
 // accounts are the accounts of all banks, one bank in each partition.
 func (w *World) accounts() (banks [][]string) {
 	for p := range w.cfg.Partitions {
@@ -214,9 +225,9 @@ func transfers(c *client, then func()) {
 	c.transact(plan{keys: []kv.Key{from, to}, decide: func(a *attempt) {
 		x, y := a.seen(from), a.seen(to)
 		if x.Found && y.Found {
-			n := min(atoi(x.Value), 1+w.rng.IntN(30))
-			a.put(from, []byte(strconv.Itoa(atoi(x.Value)-n)))
-			a.put(to, []byte(strconv.Itoa(atoi(y.Value)+n)))
+			n := min(numberOf(x), 1+w.rng.IntN(30))
+			a.put(from, w.tagged(numberOf(x)-n))
+			a.put(to, w.tagged(numberOf(y)+n))
 		}
 	}}, func(a *attempt) {
 		if a.commit == nil {
@@ -233,7 +244,7 @@ func (c *client) open(p int, then func()) {
 	c.transact(plan{keys: keys, decide: func(a *attempt) {
 		for _, k := range keys {
 			if !a.seen(k).Found {
-				a.put(k, []byte(strconv.Itoa(bankOpening)))
+				a.put(k, c.w.tagged(bankOpening))
 			}
 		}
 	}}, func(*attempt) { then() })
@@ -268,11 +279,11 @@ func cycle(c *client, then func()) {
 			return
 		case !a.seen(keys[0]).Found:
 			for i, k := range keys {
-				a.put(k, []byte(strconv.Itoa((i+1)%len(keys))))
+				a.put(k, w.tagged((i+1)%len(keys)))
 			}
 			return
 		}
-		next := func(i int) int { return min(max(atoi(a.seen(keys[i]).Value), 0), len(keys)-1) }
+		next := func(i int) int { return min(max(numberOf(a.seen(keys[i])), 0), len(keys)-1) }
 		one := w.rng.IntN(len(keys))
 		two := next(one)
 		three := next(two)
@@ -281,9 +292,9 @@ func cycle(c *client, then func()) {
 		}
 		a.marks = []check.Seen{a.seen(keys[one]), a.seen(keys[two]), a.seen(keys[three])}
 		after := next(three)
-		a.put(keys[one], []byte(strconv.Itoa(three)))
-		a.put(keys[three], []byte(strconv.Itoa(two)))
-		a.put(keys[two], []byte(strconv.Itoa(after)))
+		a.put(keys[one], w.tagged(three))
+		a.put(keys[three], w.tagged(two))
+		a.put(keys[two], w.tagged(after))
 	}}, func(*attempt) { then() })
 }
 
@@ -401,13 +412,15 @@ func crossings() []*Scenario {
 	all.LoopsMax = 3
 	all.Process.Stall, all.Process.WallJump, all.Process.LoopStall = 8*time.Second, 5*time.Second, 6*time.Second
 	all.Links.Cut, all.Links.Slow = 1500*time.Millisecond, 5*time.Second
+	cycles := crossing("cycles", "rings of keys of which one is put elsewhere at a time", Share{"cycle", 1})
+	cycles.Load.Clients = 10 // each reads a whole ring: with more, the search for an order of one key takes long
 	return []*Scenario{
 		all,
 		crossing("lists", "transactions that read and append to lists", Share{"append", 1}),
 		crossing("transfers", "money that is moved between the accounts of all partitions, and counted at one timestamp", Share{"transfer", 1}),
 		crossing("skews", "transactions that read the same and write different things, keys or spans", Share{"skew", 1}, Share{"predicate", 1}),
 		crossing("forks", "writers of single keys, and readers that must see them in one order", Share{"fork", 1}),
-		crossing("cycles", "rings of keys of which one is put elsewhere at a time", Share{"cycle", 1}),
+		cycles,
 		crossing("handovers", "clients that tell others what they have written", Share{"handover", 1}),
 		crossing("outcomes", "commits whose answer is lost now and then", Share{"twins", 1}),
 	}

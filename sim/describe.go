@@ -67,6 +67,12 @@ func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
 		for _, w := range c.Writes {
 			l += fmt.Sprintf(" %q", w.Key)
 		}
+		for _, p := range c.Parts {
+			l += fmt.Sprintf(" part p%d reads %d spans %d", p.Partition, len(p.Reads), len(p.Spans))
+			for _, w := range p.Writes {
+				l += fmt.Sprintf(" %q", w.Key)
+			}
+		}
 		return l
 	case r.Outcome != nil:
 		return fmt.Sprintf("p%d outcome %.8s term %d ask %d at %d", r.Partition, r.Outcome.ID, r.Outcome.Term, r.Outcome.Ask, uint64(r.Outcome.At))

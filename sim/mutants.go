@@ -99,6 +99,7 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.SharedVolatile, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.NoShared, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.ConfirmEarly, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.ConfirmUnproved, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.AbortOnDepose, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.GhostNoTerm, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"collected"}, Seeds: 40},

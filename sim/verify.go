@@ -265,9 +265,25 @@ func (c *comparison) ask(id kv.PartitionID) {
 	})
 }
 
+// awaitLeaders lets time pass while a partition changes its leader, which the core may ask for at any
+// moment.
+func (w *World) awaitLeaders() {
+	led := func() bool {
+		for _, id := range w.traps.partitions {
+			if p, _ := w.leader(id); p == nil {
+				return false
+			}
+		}
+		return true
+	}
+	for end := w.now + quiesceMax; w.phase.broken == nil && !led() && w.step(end); {
+	}
+}
+
 // ledger reads all versions of all keys that anybody has touched, or that are there, from the
 // engine of each partition's leader.
 func (w *World) ledger() *check.Ledger {
+	w.awaitLeaders()
 	l := check.NewLedger()
 	touched, _ := check.Accesses(&w.hist.ops)
 	for _, id := range w.traps.partitions {

@@ -160,6 +160,8 @@ func partitionOf(q *kv.AdminRequest) kv.PartitionID {
 		return q.Check.Partition
 	case q.ChangeReplicas != nil:
 		return q.ChangeReplicas.Partition
+	case q.Transactions != nil:
+		return q.Transactions.Partition
 	}
 	return 0
 }

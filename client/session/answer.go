@@ -92,9 +92,7 @@ func (c *Call) wrongPartition(e *kv.Error) Action {
 	for _, d := range e.Descriptors {
 		news = c.s.Map.LearnDescriptor(d) || news
 	}
-	if c.name.parted && !c.name.unsure && !c.op.Named {
-		c.forgetName()
-	}
+	c.partAgain()
 	if news {
 		return c.redirect(e)
 	}
@@ -105,11 +103,20 @@ func (c *Call) wrongPartition(e *kv.Error) Action {
 	return c.refresh()
 }
 
+// partAgain lets a commit with parts that was refused without being done be parted anew. If a copy
+// was lost, only its own name may go on.
+func (c *Call) partAgain() {
+	if c.name.parted && !c.name.unsure && !c.op.Named {
+		c.forgetName()
+	}
+}
+
 // notFound: the node knows no such partition. The map may be old, once.
 func (c *Call) notFound(e *kv.Error) Action {
 	if c.tries.refreshed {
 		return c.end(e)
 	}
+	c.partAgain()
 	c.tries.last = e
 	return c.refresh()
 }
@@ -129,8 +136,8 @@ func (c *Call) dead(e *kv.Error) Action {
 		}
 		c.learnTerm(e)
 	}
-	if c.op.Named || e.Kind == kv.Aborted && len(c.name.commit.Parts) > 0 {
-		return c.fail(e) // wounded by another transaction, as a rule: its reads must be made again (rule I5)
+	if c.op.Named {
+		return c.fail(e)
 	}
 	return c.rename(e)
 }

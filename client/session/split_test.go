@@ -136,8 +136,8 @@ func TestSplitFinal(t *testing.T) {
 	}{
 		{"stale term", two, false, kv.Error{Kind: kv.StaleTerm, Term: 6}, true},
 		{"stale term, lost", two, true, kv.Error{Kind: kv.StaleTerm, Term: 6}, true},
-		{"aborted", two, false, kv.Error{Kind: kv.Aborted}, false},
-		{"aborted, lost", two, true, kv.Error{Kind: kv.Aborted}, false},
+		{"aborted", two, false, kv.Error{Kind: kv.Aborted}, true},
+		{"aborted, lost", two, true, kv.Error{Kind: kv.Aborted}, true},
 		{"aborted in one partition", one, false, kv.Error{Kind: kv.Aborted}, true},
 		{"conflict", two, true, kv.Error{Kind: kv.Conflict}, false},
 		{"too old", two, true, kv.Error{Kind: kv.TooOld}, false},
@@ -149,9 +149,8 @@ func TestSplitFinal(t *testing.T) {
 			a := c.Begin(s, split(&kv.Commit{Start: 9, Age: kv.Age{7}, Reads: marks("a"), Writes: x.writes}))
 			first := sent(t, a)
 			if x.lost {
-				a = c.Lost(kv.Errorf(kv.Unavailable, "cut"))
-				a = c.Woke()
-				if same := sent(t, a); !reflect.DeepEqual(same, first) {
+				c.Lost(kv.Errorf(kv.Unavailable, "cut"))
+				if same := sent(t, c.Woke()); !reflect.DeepEqual(same, first) {
 					t.Fatalf("the copies differ: %+v, %+v", first, same)
 				}
 			}
@@ -192,6 +191,16 @@ func TestSplitMoved(t *testing.T) {
 	first = sent(t, c.Woke())
 	if a := c.Refused(wrong); a.Kind != session.Done || a.Err.Kind != kv.Ambiguous || a.Err.ID != first.ID {
 		t.Errorf("%+v, %v", a, a.Err)
+	}
+
+	// So does one that a partition is nowhere to be found.
+	s = knowing(cut(1, "f"))
+	first = sent(t, c.Begin(s, commit()))
+	if a := c.Refused(kv.Errorf(kv.NotFound, "no partition 11")); a.Kind != session.Refresh {
+		t.Fatalf("%+v", a)
+	}
+	if next = sent(t, c.Refreshed(nil)); next.ID == first.ID {
+		t.Errorf("%+v", next)
 	}
 
 	// A refusal without news asks for the map.

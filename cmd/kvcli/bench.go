@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kvd-db/kvd/bench"
-	"github.com/kvd-db/kvd/cmd/kvcli/store"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -36,7 +34,7 @@ func (b *benchFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&o.Workload, "workload", "put", strings.Join(bench.Workloads(), " "))
 	f.IntVar(&o.Workers, "workers", 64, "operations in flight at most")
 	f.IntVar(&o.ValueBytes, "value-bytes", 100, fmt.Sprintf("length of each value, %d or more", bench.ValueBytesMin))
-	f.IntVar(&o.Keys, "keys", 100_000, "records, loaded before the run")
+	f.IntVar(&o.Keys, "keys", 0, "records, loaded before the run (default 100000); of list-append the lists in use at a time (default 16)")
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "of the measured part")
 	f.DurationVar(&o.Warmup, "warmup", 0, "before it, not measured (default: a tenth of the duration, 10s at most)")
 	f.BoolVar(&b.noWarmup, "no-warmup", false, "measure from the start")
@@ -44,6 +42,12 @@ func (b *benchFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.Poisson, "poisson", false, "open loop: random arrivals with the mean of --rate")
 	f.Uint64Var(&o.Seed, "seed", 1, "of the choice of operations")
 	f.BoolVar(&o.SkipLoad, "skip-load", false, "the records are there already")
+	f.IntVar(&o.Bank.Accounts, "accounts", 100, "bank: accounts between which money is moved")
+	f.DurationVar(&o.Bank.StaleBy, "audit-stale", time.Second, "bank: every other audit reads the accounts as they were so long ago; negative: none does")
+	f.IntVar(&o.Tx.Keys, "tx-keys", 0, "tx: keys of a transaction (default 2); list-append: operations of one at most (default 4)")
+	f.Float64Var(&o.Tx.Reads, "tx-reads", 0, "tx: share of the keys that are only read, the others are read and written; 1: snapshots. list-append: share of operations that read (default 0.5)")
+	f.Float64Var(&o.Tx.Cross, "tx-cross", 0, "tx: share of transactions whose keys are spread over all partitions, the others stay in one; -1: by chance")
+	f.StringVar(&o.Tx.Hot, "tx-hot", "", "tx: contention: so many records take part, `N`, or zipf for a zipfian choice among all")
 	f.StringVar(&b.jsonFile, "json", "", "write the whole result to `FILE`")
 	f.StringVar(&b.htmlFile, "html", "", "write a report for people to `FILE`")
 	f.IntSliceVar(&b.pids, "server-pids", nil, "count the CPU time of these processes")
@@ -55,7 +59,17 @@ func newBenchRun(c *call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run a workload; a wrong value makes the run INVALID and the exit code 1",
-		Args:  exactly(),
+		Long: `Run a workload, and check all that it reads: a wrong value, a wrong sum or a history that
+cannot be makes the run INVALID and the exit code 1.
+
+put, get, scan and ycsb-a..f work on single records; the read-modify-writes of ycsb-f are
+transactions. bank moves money between accounts, with audits of all of them beside it. tx is
+transactions over --tx-keys records. list-append reads lists and appends to them; at the end
+its whole history, of half a million transactions at most, is judged.
+
+The latency of a transaction is that of all its attempts. Attempts and aborts are counted
+apart from operations.`,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.benchRun(cmd, &flags)
 		},
@@ -137,71 +151,4 @@ func newBenchCompare(c *call) *cobra.Command {
 			return c.document(cmp, cmp.WriteText)
 		},
 	}
-}
-
-// benchTarget drives a store for package bench.
-type benchTarget struct {
-	store       store.Store
-	description bench.Description
-}
-
-// newBenchTarget also asks what the cluster looks like, for the result.
-func newBenchTarget(ctx context.Context, s store.Store, target, keyspace string) (*benchTarget, error) {
-	if keyspace == "" {
-		keyspace = "default"
-	}
-	t, err := s.Topology(ctx, keyspace)
-	if err != nil {
-		return nil, err
-	}
-	if len(t.Keyspaces) == 0 {
-		return nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist; kvcli keyspace list shows those that do", keyspace)
-	}
-	replicas := 0
-	for _, p := range t.Partitions {
-		replicas = max(replicas, len(p.Descriptor.Replicas))
-	}
-	return &benchTarget{store: s, description: bench.Description{Name: "kvd", Facts: map[string]string{
-		"target": target, "keyspace": keyspace, "scheme": t.Keyspaces[0].Scheme.String(),
-		"nodes": fmt.Sprint(len(t.Nodes)), "partitions": fmt.Sprint(len(t.Partitions)), "replicas": fmt.Sprint(replicas),
-	}}}, nil
-}
-
-func (b *benchTarget) Describe() bench.Description { return b.description }
-
-func (b *benchTarget) Get(ctx context.Context, key []byte) (bench.Record, error) {
-	p, err := b.store.Get(ctx, key, store.Bound{})
-	var e *kv.Error
-	if errors.As(err, &e) && e.Kind == kv.NotFound && e.Key != nil {
-		return bench.Record{}, bench.ErrNotFound
-	}
-	return bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.Version)}, err
-}
-
-func (b *benchTarget) Put(ctx context.Context, key, value []byte) error {
-	_, err := b.store.Put(ctx, key, value)
-	return err
-}
-
-func (b *benchTarget) Scan(ctx context.Context, start, end []byte, limit int) ([]bench.Record, error) {
-	var found []bench.Record
-	for p, err := range b.store.Scan(ctx, store.Range{Start: start, End: end, Limit: limit}) {
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.Version)})
-	}
-	return found, nil
-}
-
-func (b *benchTarget) CompareAndSet(ctx context.Context, key []byte, version uint64, value []byte) error {
-	want := kv.Expect{Kind: kv.ExpectVersion, Version: kv.Timestamp(version)}
-	if version == 0 {
-		want = kv.Expect{Kind: kv.ExpectAbsent}
-	}
-	_, err := b.store.CompareAndSet(ctx, key, want, value)
-	if kv.KindOf(err) == kv.Expectation {
-		return bench.ErrConflict
-	}
-	return err
 }

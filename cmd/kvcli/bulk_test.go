@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kvd-db/kvd/kv"
@@ -106,5 +108,40 @@ func TestBench(t *testing.T) {
 	out, talk, code := a.run("bench", "run", "--workload", "get", "--workers", "1", "--keys", "1", "--duration", "50ms", "--no-warmup", "--skip-load")
 	if code != exitError || !strings.Contains(out, "verdict: INVALID") || !strings.Contains(talk, "wrong value") {
 		t.Errorf("a damaged value: %d\n%s%s", code, out, talk)
+	}
+}
+
+func TestBenchTransactions(t *testing.T) {
+	dir := t.TempDir()
+	a := newTestApp("")
+	for _, args := range []string{"--workload bank --accounts 3", "--workload tx --keys 20 --tx-hot 4 --tx-reads 0.5", "--workload tx --keys 20 --tx-keys 5 --tx-cross -1 --tx-hot zipf", "--workload list-append --keys 2 --tx-keys 2"} {
+		out, talk, code := a.run(append(strings.Fields("bench run --workers 3 --duration 100ms --no-warmup"), strings.Fields(args)...)...)
+		if code != 0 || !strings.Contains(out, "verdict: OK") || !strings.Contains(out, "attempts/tx") {
+			t.Errorf("%s: exit code %d\n%s%s", args, code, out, talk)
+		}
+	}
+	for _, args := range []string{"--workload bank --accounts 1", "--workload tx --tx-reads 2", "--workload tx --tx-hot some", "--workload tx --tx-cross 1"} {
+		if _, talk, code := a.run(append([]string{"bench", "run"}, strings.Fields(args)...)...); code != exitUsage {
+			t.Errorf("%s: exit code %d: %s", args, code, talk)
+		}
+	}
+	a.must(t, "put", "account00001", "999")
+	out, talk, code := a.run("bench", "run", "--workload", "bank", "--accounts", "2", "--duration", "50ms", "--no-warmup", "--json", filepath.Join(dir, "c.json"))
+	if code != 0 {
+		t.Errorf("a bank that loads its accounts: %d\n%s%s", code, out, talk)
+	}
+	// Money that appears from nowhere while the bank is open.
+	var once atomic.Bool
+	a.fake.FailWith(func(op string, key []byte) error {
+		if op == "commit" && once.CompareAndSwap(false, true) {
+			_, err := a.fake.Put(context.Background(), []byte("account00001"), []byte("5000"))
+			return err
+		}
+		return nil
+	})
+	out, talk, code = a.run("bench", "run", "--workload", "bank", "--accounts", "2", "--duration", "50ms", "--no-warmup")
+	a.fake.FailWith(nil)
+	if code != exitError || !strings.Contains(out, "verdict: INVALID") || !strings.Contains(talk, "2 accounts hold") {
+		t.Errorf("a wrong sum: %d\n%s%s", code, out, talk)
 	}
 }

@@ -3444,6 +3444,311 @@ func (*ChangeReplicasResponse) Descriptor() ([]byte, []int) {
 	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{50}
 }
 
+// Which transactions over several partitions concern a partition, and what they lock there.
+type TransactionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransactionsRequest) Reset() {
+	*x = TransactionsRequest{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransactionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransactionsRequest) ProtoMessage() {}
+
+func (x *TransactionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransactionsRequest.ProtoReflect.Descriptor instead.
+func (*TransactionsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *TransactionsRequest) GetPartition() uint64 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+type TransactionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Node          uint64                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`                // who leads it
+	Transactions  []*TransactionStatus   `protobuf:"bytes,3,rep,name=transactions,proto3" json:"transactions,omitempty"` // oldest first
+	More          int64                  `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`                // transactions that are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransactionsResponse) Reset() {
+	*x = TransactionsResponse{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransactionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransactionsResponse) ProtoMessage() {}
+
+func (x *TransactionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransactionsResponse.ProtoReflect.Descriptor instead.
+func (*TransactionsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *TransactionsResponse) GetPartition() uint64 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *TransactionsResponse) GetNode() uint64 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *TransactionsResponse) GetTransactions() []*TransactionStatus {
+	if x != nil {
+		return x.Transactions
+	}
+	return nil
+}
+
+func (x *TransactionsResponse) GetMore() int64 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+type TransactionStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          string                 `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"` // coordinator, participant, resolver
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`                                // 16 bytes
+	Age           []byte                 `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`                              // 16 bytes; its first 8 are a timestamp
+	Anchor        uint64                 `protobuf:"varint,5,opt,name=anchor,proto3" json:"anchor,omitempty"`                       // partition
+	AnchorKey     []byte                 `protobuf:"bytes,6,opt,name=anchor_key,json=anchorKey,proto3" json:"anchor_key,omitempty"` // full key
+	SinceNanos    int64                  `protobuf:"varint,7,opt,name=since_nanos,json=sinceNanos,proto3" json:"since_nanos,omitempty"`
+	Waiters       int64                  `protobuf:"varint,8,opt,name=waiters,proto3" json:"waiters,omitempty"`
+	Missing       []uint64               `protobuf:"varint,9,rep,packed,name=missing,proto3" json:"missing,omitempty"` // partitions
+	Locks         []*LockStatus          `protobuf:"bytes,10,rep,name=locks,proto3" json:"locks,omitempty"`
+	MoreLocks     int64                  `protobuf:"varint,11,opt,name=more_locks,json=moreLocks,proto3" json:"more_locks,omitempty"` // locks that are left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransactionStatus) Reset() {
+	*x = TransactionStatus{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransactionStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransactionStatus) ProtoMessage() {}
+
+func (x *TransactionStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransactionStatus.ProtoReflect.Descriptor instead.
+func (*TransactionStatus) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *TransactionStatus) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *TransactionStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *TransactionStatus) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *TransactionStatus) GetAge() []byte {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *TransactionStatus) GetAnchor() uint64 {
+	if x != nil {
+		return x.Anchor
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetAnchorKey() []byte {
+	if x != nil {
+		return x.AnchorKey
+	}
+	return nil
+}
+
+func (x *TransactionStatus) GetSinceNanos() int64 {
+	if x != nil {
+		return x.SinceNanos
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetWaiters() int64 {
+	if x != nil {
+		return x.Waiters
+	}
+	return 0
+}
+
+func (x *TransactionStatus) GetMissing() []uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *TransactionStatus) GetLocks() []*LockStatus {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+func (x *TransactionStatus) GetMoreLocks() int64 {
+	if x != nil {
+		return x.MoreLocks
+	}
+	return 0
+}
+
+type LockStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Start         []byte                 `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"` // full keys
+	End           []byte                 `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`     // empty: the key start alone
+	Exclusive     bool                   `protobuf:"varint,3,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Waiters       int64                  `protobuf:"varint,4,opt,name=waiters,proto3" json:"waiters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockStatus) Reset() {
+	*x = LockStatus{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockStatus) ProtoMessage() {}
+
+func (x *LockStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockStatus.ProtoReflect.Descriptor instead.
+func (*LockStatus) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *LockStatus) GetStart() []byte {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *LockStatus) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *LockStatus) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *LockStatus) GetWaiters() int64 {
+	if x != nil {
+		return x.Waiters
+	}
+	return 0
+}
+
 var File_proto_kvpb_kvpb_proto protoreflect.FileDescriptor
 
 const file_proto_kvpb_kvpb_proto_rawDesc = "" +
@@ -3715,7 +4020,36 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x10\n" +
 	"\x03add\x18\x02 \x01(\x04R\x03add\x12\x16\n" +
 	"\x06remove\x18\x03 \x01(\x04R\x06remove\"\x18\n" +
-	"\x16ChangeReplicasResponse2\xec\x04\n" +
+	"\x16ChangeReplicasResponse\"3\n" +
+	"\x13TransactionsRequest\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x04R\tpartition\"\x9b\x01\n" +
+	"\x14TransactionsResponse\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\x04R\x04node\x12=\n" +
+	"\ftransactions\x18\x03 \x03(\v2\x19.kvd.v1.TransactionStatusR\ftransactions\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\x03R\x04more\"\xb4\x02\n" +
+	"\x11TransactionStatus\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\fR\x02id\x12\x10\n" +
+	"\x03age\x18\x04 \x01(\fR\x03age\x12\x16\n" +
+	"\x06anchor\x18\x05 \x01(\x04R\x06anchor\x12\x1d\n" +
+	"\n" +
+	"anchor_key\x18\x06 \x01(\fR\tanchorKey\x12\x1f\n" +
+	"\vsince_nanos\x18\a \x01(\x03R\n" +
+	"sinceNanos\x12\x18\n" +
+	"\awaiters\x18\b \x01(\x03R\awaiters\x12\x18\n" +
+	"\amissing\x18\t \x03(\x04R\amissing\x12(\n" +
+	"\x05locks\x18\n" +
+	" \x03(\v2\x12.kvd.v1.LockStatusR\x05locks\x12\x1d\n" +
+	"\n" +
+	"more_locks\x18\v \x01(\x03R\tmoreLocks\"l\n" +
+	"\n" +
+	"LockStatus\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\fR\x05start\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\fR\x03end\x12\x1c\n" +
+	"\texclusive\x18\x03 \x01(\bR\texclusive\x12\x18\n" +
+	"\awaiters\x18\x04 \x01(\x03R\awaiters2\xec\x04\n" +
 	"\x02KV\x12.\n" +
 	"\x03Get\x12\x12.kvd.v1.GetRequest\x1a\x13.kvd.v1.GetResponse\x12:\n" +
 	"\aGetMany\x12\x16.kvd.v1.GetManyRequest\x1a\x17.kvd.v1.GetManyResponse\x12/\n" +
@@ -3728,7 +4062,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"NameCommit\x12\x19.kvd.v1.NameCommitRequest\x1a\x12.kvd.v1.CommitName\x12:\n" +
 	"\aOutcome\x12\x16.kvd.v1.OutcomeRequest\x1a\x17.kvd.v1.OutcomeResponse\x121\n" +
-	"\x06Stream\x12\x0f.kvd.v1.OpBatch\x1a\x12.kvd.v1.ReplyBatch(\x010\x012\xdf\x04\n" +
+	"\x06Stream\x12\x0f.kvd.v1.OpBatch\x1a\x12.kvd.v1.ReplyBatch(\x010\x012\xaa\x05\n" +
 	"\x05Admin\x12O\n" +
 	"\x0eCreateKeyspace\x12\x1d.kvd.v1.CreateKeyspaceRequest\x1a\x1e.kvd.v1.CreateKeyspaceResponse\x12I\n" +
 	"\fDropKeyspace\x12\x1b.kvd.v1.DropKeyspaceRequest\x1a\x1c.kvd.v1.DropKeyspaceResponse\x12=\n" +
@@ -3740,7 +4074,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"MoveLeader\x12\x19.kvd.v1.MoveLeaderRequest\x1a\x1a.kvd.v1.MoveLeaderResponse\x124\n" +
 	"\x05Check\x12\x14.kvd.v1.CheckRequest\x1a\x15.kvd.v1.CheckResponse\x12O\n" +
-	"\x0eChangeReplicas\x12\x1d.kvd.v1.ChangeReplicasRequest\x1a\x1e.kvd.v1.ChangeReplicasResponseB\"Z github.com/kvd-db/kvd/proto/kvpbb\x06proto3"
+	"\x0eChangeReplicas\x12\x1d.kvd.v1.ChangeReplicasRequest\x1a\x1e.kvd.v1.ChangeReplicasResponse\x12I\n" +
+	"\fTransactions\x12\x1b.kvd.v1.TransactionsRequest\x1a\x1c.kvd.v1.TransactionsResponseB\"Z github.com/kvd-db/kvd/proto/kvpbb\x06proto3"
 
 var (
 	file_proto_kvpb_kvpb_proto_rawDescOnce sync.Once
@@ -3755,7 +4090,7 @@ func file_proto_kvpb_kvpb_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_kvpb_kvpb_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(OutcomeResponse_Outcome)(0),   // 0: kvd.v1.OutcomeResponse.Outcome
 	(*OpBatch)(nil),                // 1: kvd.v1.OpBatch
@@ -3809,6 +4144,10 @@ var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(*ReplicaDigest)(nil),          // 49: kvd.v1.ReplicaDigest
 	(*ChangeReplicasRequest)(nil),  // 50: kvd.v1.ChangeReplicasRequest
 	(*ChangeReplicasResponse)(nil), // 51: kvd.v1.ChangeReplicasResponse
+	(*TransactionsRequest)(nil),    // 52: kvd.v1.TransactionsRequest
+	(*TransactionsResponse)(nil),   // 53: kvd.v1.TransactionsResponse
+	(*TransactionStatus)(nil),      // 54: kvd.v1.TransactionStatus
+	(*LockStatus)(nil),             // 55: kvd.v1.LockStatus
 }
 var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	3,  // 0: kvd.v1.GetResponse.pair:type_name -> kvd.v1.Pair
@@ -3843,51 +4182,55 @@ var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	35, // 29: kvd.v1.NodeStatusResponse.info:type_name -> kvd.v1.NodeInfo
 	44, // 30: kvd.v1.NodeStatusResponse.replicas:type_name -> kvd.v1.ReplicaStatus
 	49, // 31: kvd.v1.CheckResponse.digests:type_name -> kvd.v1.ReplicaDigest
-	4,  // 32: kvd.v1.KV.Get:input_type -> kvd.v1.GetRequest
-	6,  // 33: kvd.v1.KV.GetMany:input_type -> kvd.v1.GetManyRequest
-	8,  // 34: kvd.v1.KV.Scan:input_type -> kvd.v1.ScanRequest
-	11, // 35: kvd.v1.KV.Put:input_type -> kvd.v1.PutRequest
-	12, // 36: kvd.v1.KV.Delete:input_type -> kvd.v1.DeleteRequest
-	13, // 37: kvd.v1.KV.CompareAndSet:input_type -> kvd.v1.CompareAndSetRequest
-	14, // 38: kvd.v1.KV.Add:input_type -> kvd.v1.AddRequest
-	19, // 39: kvd.v1.KV.Commit:input_type -> kvd.v1.CommitRequest
-	21, // 40: kvd.v1.KV.NameCommit:input_type -> kvd.v1.NameCommitRequest
-	22, // 41: kvd.v1.KV.Outcome:input_type -> kvd.v1.OutcomeRequest
-	1,  // 42: kvd.v1.KV.Stream:input_type -> kvd.v1.OpBatch
-	27, // 43: kvd.v1.Admin.CreateKeyspace:input_type -> kvd.v1.CreateKeyspaceRequest
-	29, // 44: kvd.v1.Admin.DropKeyspace:input_type -> kvd.v1.DropKeyspaceRequest
-	31, // 45: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
-	36, // 46: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
-	38, // 47: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
-	42, // 48: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
-	45, // 49: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
-	47, // 50: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
-	50, // 51: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
-	5,  // 52: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
-	7,  // 53: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
-	9,  // 54: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
-	20, // 55: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
-	20, // 56: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
-	20, // 57: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
-	20, // 58: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
-	20, // 59: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
-	10, // 60: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
-	23, // 61: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
-	2,  // 62: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
-	28, // 63: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
-	30, // 64: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
-	32, // 65: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
-	37, // 66: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
-	39, // 67: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
-	43, // 68: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
-	46, // 69: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
-	48, // 70: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
-	51, // 71: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
-	52, // [52:72] is the sub-list for method output_type
-	32, // [32:52] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	54, // 32: kvd.v1.TransactionsResponse.transactions:type_name -> kvd.v1.TransactionStatus
+	55, // 33: kvd.v1.TransactionStatus.locks:type_name -> kvd.v1.LockStatus
+	4,  // 34: kvd.v1.KV.Get:input_type -> kvd.v1.GetRequest
+	6,  // 35: kvd.v1.KV.GetMany:input_type -> kvd.v1.GetManyRequest
+	8,  // 36: kvd.v1.KV.Scan:input_type -> kvd.v1.ScanRequest
+	11, // 37: kvd.v1.KV.Put:input_type -> kvd.v1.PutRequest
+	12, // 38: kvd.v1.KV.Delete:input_type -> kvd.v1.DeleteRequest
+	13, // 39: kvd.v1.KV.CompareAndSet:input_type -> kvd.v1.CompareAndSetRequest
+	14, // 40: kvd.v1.KV.Add:input_type -> kvd.v1.AddRequest
+	19, // 41: kvd.v1.KV.Commit:input_type -> kvd.v1.CommitRequest
+	21, // 42: kvd.v1.KV.NameCommit:input_type -> kvd.v1.NameCommitRequest
+	22, // 43: kvd.v1.KV.Outcome:input_type -> kvd.v1.OutcomeRequest
+	1,  // 44: kvd.v1.KV.Stream:input_type -> kvd.v1.OpBatch
+	27, // 45: kvd.v1.Admin.CreateKeyspace:input_type -> kvd.v1.CreateKeyspaceRequest
+	29, // 46: kvd.v1.Admin.DropKeyspace:input_type -> kvd.v1.DropKeyspaceRequest
+	31, // 47: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
+	36, // 48: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
+	38, // 49: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
+	42, // 50: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
+	45, // 51: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
+	47, // 52: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
+	50, // 53: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
+	52, // 54: kvd.v1.Admin.Transactions:input_type -> kvd.v1.TransactionsRequest
+	5,  // 55: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
+	7,  // 56: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
+	9,  // 57: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
+	20, // 58: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
+	20, // 59: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
+	20, // 60: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
+	20, // 61: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
+	20, // 62: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
+	10, // 63: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
+	23, // 64: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
+	2,  // 65: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
+	28, // 66: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
+	30, // 67: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
+	32, // 68: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
+	37, // 69: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
+	39, // 70: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
+	43, // 71: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
+	46, // 72: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
+	48, // 73: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
+	51, // 74: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
+	53, // 75: kvd.v1.Admin.Transactions:output_type -> kvd.v1.TransactionsResponse
+	55, // [55:76] is the sub-list for method output_type
+	34, // [34:55] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_proto_kvpb_kvpb_proto_init() }
@@ -3911,7 +4254,7 @@ func file_proto_kvpb_kvpb_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_kvpb_kvpb_proto_rawDesc), len(file_proto_kvpb_kvpb_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

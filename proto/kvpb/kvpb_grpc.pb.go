@@ -526,6 +526,7 @@ const (
 	Admin_MoveLeader_FullMethodName     = "/kvd.v1.Admin/MoveLeader"
 	Admin_Check_FullMethodName          = "/kvd.v1.Admin/Check"
 	Admin_ChangeReplicas_FullMethodName = "/kvd.v1.Admin/ChangeReplicas"
+	Admin_Transactions_FullMethodName   = "/kvd.v1.Admin/Transactions"
 )
 
 // AdminClient is the client API for Admin service.
@@ -543,6 +544,7 @@ type AdminClient interface {
 	MoveLeader(ctx context.Context, in *MoveLeaderRequest, opts ...grpc.CallOption) (*MoveLeaderResponse, error)
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	ChangeReplicas(ctx context.Context, in *ChangeReplicasRequest, opts ...grpc.CallOption) (*ChangeReplicasResponse, error)
+	Transactions(ctx context.Context, in *TransactionsRequest, opts ...grpc.CallOption) (*TransactionsResponse, error)
 }
 
 type adminClient struct {
@@ -643,6 +645,16 @@ func (c *adminClient) ChangeReplicas(ctx context.Context, in *ChangeReplicasRequ
 	return out, nil
 }
 
+func (c *adminClient) Transactions(ctx context.Context, in *TransactionsRequest, opts ...grpc.CallOption) (*TransactionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransactionsResponse)
+	err := c.cc.Invoke(ctx, Admin_Transactions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -658,6 +670,7 @@ type AdminServer interface {
 	MoveLeader(context.Context, *MoveLeaderRequest) (*MoveLeaderResponse, error)
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	ChangeReplicas(context.Context, *ChangeReplicasRequest) (*ChangeReplicasResponse, error)
+	Transactions(context.Context, *TransactionsRequest) (*TransactionsResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -694,6 +707,9 @@ func (UnimplementedAdminServer) Check(context.Context, *CheckRequest) (*CheckRes
 }
 func (UnimplementedAdminServer) ChangeReplicas(context.Context, *ChangeReplicasRequest) (*ChangeReplicasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChangeReplicas not implemented")
+}
+func (UnimplementedAdminServer) Transactions(context.Context, *TransactionsRequest) (*TransactionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Transactions not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -878,6 +894,24 @@ func _Admin_ChangeReplicas_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_Transactions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransactionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Transactions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Transactions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Transactions(ctx, req.(*TransactionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -920,6 +954,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ChangeReplicas",
 			Handler:    _Admin_ChangeReplicas_Handler,
+		},
+		{
+			MethodName: "Transactions",
+			Handler:    _Admin_Transactions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -42,6 +42,9 @@ func CallAdmin(ctx context.Context, c kvpb.AdminClient, q *kv.AdminRequest, opts
 		r := q.ChangeReplicas
 		_, err := c.ChangeReplicas(ctx, &kvpb.ChangeReplicasRequest{Partition: uint64(r.Partition), Add: uint64(r.Add), Remove: uint64(r.Remove)}, opts...)
 		return &kv.AdminResponse{}, err
+	case q.Transactions != nil:
+		m, err := c.Transactions(ctx, &kvpb.TransactionsRequest{Partition: uint64(q.Transactions.Partition)}, opts...)
+		return &kv.AdminResponse{Transactions: TransactionsOf(m)}, err
 	}
 	return nil, kv.Errorf(kv.Invalid, "an admin request with no part set")
 }

@@ -400,6 +400,13 @@ func TestAdminMessages(t *testing.T) {
 	same(t, StatusMessage, StatusOf, func(a *kv.Status) { a.Nodes = clean(a.Nodes) })
 	same(t, NodeStatusMessage, NodeStatusOf, func(a *kv.NodeStatus) { a.Replicas = clean(a.Replicas) })
 	same(t, CheckMessage, CheckOf, func(a *kv.CheckAnswer) { a.Digests = clean(a.Digests) })
+	same(t, TransactionsMessage, TransactionsOf, func(a *kv.TransactionsAnswer) {
+		a.Transactions = clean(a.Transactions)
+		for i := range a.Transactions {
+			x := &a.Transactions[i]
+			x.AnchorKey, x.Missing, x.Locks = append(kv.Key{}, x.AnchorKey...), clean(x.Missing), clean(x.Locks)
+		}
+	})
 	same(t, CreateKeyspaceMessage, CreateKeyspaceOf, func(a *kv.CreateKeyspace) { a.Partitions &= 0xffff })
 }
 

@@ -34,6 +34,13 @@ func whole(h *History, keys []string) func(yield func(*Op, []Seen) bool) {
 	}
 }
 
+// number is the number that a value begins with. What comes after a space only makes values unlike each other, so that
+// Zones and Linear have it easy.
+func (s Seen) number() (int64, error) {
+	n, _, _ := strings.Cut(s.Value, " ")
+	return strconv.ParseInt(n, 10, 64)
+}
+
 // Bank judges reads of all accounts of all banks, between which money is moved: none may see it made or lost, or an
 // account that is overdrawn. Transfers move what is there only. A bank opens with all of its accounts at once, which
 // hold total then.
@@ -51,7 +58,7 @@ func Bank(h *History, banks [][]string, total int64) []Finding {
 			of := all[:len(b)]
 			all = all[len(b):]
 			for _, r := range of {
-				n, err := strconv.ParseInt(r.Value, 10, 64)
+				n, err := r.number()
 				if r.Found && err != nil || n < 0 {
 					found(r.Key, fmt.Sprintf("account %s holds %q", printable(r.Key), r.Value), o)
 				}
@@ -88,11 +95,11 @@ func Ring(h *History, keys []string) []Finding {
 	for o, all := range whole(h, keys) {
 		at, steps, broken := 0, 0, ""
 		for ; steps < len(keys) && broken == "" && (steps == 0 || at != 0); steps++ {
-			next, err := strconv.Atoi(all[at].Value)
-			if err != nil || next < 0 || next >= len(keys) {
+			next, err := all[at].number()
+			if err != nil || next < 0 || next >= int64(len(keys)) {
 				broken = fmt.Sprintf("%s leads nowhere: %q", printable(keys[at]), all[at].Value)
 			}
-			at = next
+			at = int(next)
 		}
 		if broken == "" && (at != 0 || steps < len(keys)) {
 			broken = fmt.Sprintf("from %s it takes %d steps to come to position %d, not %d to come back", printable(keys[0]), steps, at, len(keys))

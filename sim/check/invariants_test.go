@@ -31,6 +31,7 @@ func TestBank(t *testing.T) {
 		found int
 	}{
 		{"all of it", sees(9, "a", "60", "b", "0", "c", "40"), 0},
+		{"all of it, each value another one", sees(9, "a", "60 v1", "b", "0 v2", "c", "40 v3"), 0},
 		{"in another order, and more", sees(9, "c", "40", "x", "7", "b", "0", "a", "60"), 0},
 		{"not opened yet", sees(9, "a", "-", "b", "-", "c", "-"), 0},
 		{"one bank opened", sees(9, "a", "-", "b", "-", "c", "50"), 0},
@@ -76,6 +77,7 @@ func TestRing(t *testing.T) {
 	}{
 		{"a ring", [4]string{"1", "2", "3", "0"}, false},
 		{"another ring", [4]string{"2", "3", "1", "0"}, false},
+		{"a ring, each value another one", [4]string{"1 v1", "2 v2", "3 v3", "0 v4"}, false},
 		{"not made yet", [4]string{"-", "-", "-", "-"}, false},
 		{"two rings", [4]string{"1", "0", "3", "2"}, true},
 		{"a tail", [4]string{"1", "2", "3", "1"}, true},

@@ -32,7 +32,8 @@ var floors = []struct {
 	{6, "client/router", []string{"kv", "invariant", "proto/kvpb", "proto/wire", "client/session"}, false},
 	{6, "client", []string{"kv", "proto/kvpb", "proto/wire", "client/session", "client/router"}, false},
 	{6, "server", []string{"host/door", "kv", "proto/kvpb", "proto/peerpb", "proto/wire", "client/session", "client/router"}, false},
-	{7, "bench", []string{"kv", "client", "bench/ycsb"}, false},
+	{7, "client/kvtest", []string{"client", "host", "host/door", "kv", "proto/kvpb", "proto/wire", "server"}, false},
+	{7, "bench", []string{"kv", "client", "bench/ycsb", "sim/check"}, false},
 	{7, "bench/ycsb", nil, false},
 	// Everything below cmd and test is on floor 7 and may import what it assembles.
 }

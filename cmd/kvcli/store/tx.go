@@ -57,8 +57,7 @@ func (c *Client) Begin(ctx context.Context) (Tx, error) {
 	return clientTx{clientReader{t}, t}, nil
 }
 
-// Snapshot implements Transactions.
-func (c *Client) Snapshot(ctx context.Context, b Bound) (Snapshot, error) {
+func (b Bound) snapshotOptions() []client.SnapshotOption {
 	var opts []client.SnapshotOption
 	switch {
 	case b.At != 0:
@@ -66,7 +65,12 @@ func (c *Client) Snapshot(ctx context.Context, b Bound) (Snapshot, error) {
 	case b.StaleBy != 0:
 		opts = append(opts, client.WithSnapshotBound(client.StaleBy(b.StaleBy)))
 	}
-	s, err := c.client.Snapshot(ctx, opts...)
+	return opts
+}
+
+// Snapshot implements Transactions.
+func (c *Client) Snapshot(ctx context.Context, b Bound) (Snapshot, error) {
+	s, err := c.client.Snapshot(ctx, b.snapshotOptions()...)
 	if err != nil {
 		return nil, translate(nil, err)
 	}
