@@ -83,6 +83,15 @@ const (
 	GCApplied          Mutant = "GCApplied"
 )
 
+// The mutants of closed timestamps and reads at followers (rules G).
+const (
+	ClosedNoWait        Mutant = "ClosedNoWait"
+	ClosedAppliedIdx    Mutant = "ClosedAppliedIdx"
+	ClosedGhost         Mutant = "ClosedGhost"
+	FollowerIgnoresLock Mutant = "FollowerIgnoresLock"
+	NoRecAbortedF       Mutant = "NoRecAbortedF"
+)
+
 // The mutants of storage.
 const (
 	NoSyncBeforeAnswer  Mutant = "NoSyncBeforeAnswer"

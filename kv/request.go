@@ -24,6 +24,17 @@ type Read struct {
 	// Stamped: without a timestamp even one key is read at one that the leader draws, so that
 	// others can be read at it later.
 	Stamped bool
+	Stale
+}
+
+// Stale says which older states a read may be answered from, and by whom.
+type Stale struct {
+	// Follower: any replica whose closed timestamp covers the read's may answer (rule G5). One that
+	// cannot names the leader (NotLeader). Without a timestamp it says nothing.
+	Follower bool
+	// NotBefore, of a read without timestamp: any replica may answer, at the newest timestamp that is
+	// closed there, if that is not below this one. The answer names the timestamp.
+	NotBefore Timestamp
 }
 
 // Scan reads a span of one partition at one timestamp, 0: drawn by the leader.
@@ -35,6 +46,7 @@ type Scan struct {
 	CountOnly bool // rows are counted, not returned
 	Keys      int  // at most so many rows; 0 = ScanPageKeysMax
 	Bytes     int  // at most so many bytes; 0 = ScanPageBytesMax
+	Stale
 }
 
 // WriteKind is what one write does.

@@ -1,7 +1,7 @@
 package mvcc
 
 import (
-	"bytes"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -17,7 +17,9 @@ type Batch struct {
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
 	locks   pendingLocks
-	deletes int // of single engine keys
+	// resolved has the engine keys of the versions that were resolved in this batch.
+	resolved map[string]bool
+	deletes  int // of single engine keys
 }
 
 // NewBatch begins an empty batch.
@@ -46,9 +48,9 @@ func (b *Batch) Delete(k kv.Key, ts kv.Timestamp, id kv.TxID) error {
 }
 
 // PutResolved writes the version of a transaction that was prepared before, at its commit timestamp: value,
-// or a tombstone. Newer versions of the key may be there already, and so may this very
-// one: a late copy of a prepare can lock the key again after its resolve (rule D8a). ts must be above the
-// partition's G: below it, what this version was overwritten by may be gone (rule J2).
+// or a tombstone. Newer versions of the key may be there already, and so may this very one, which then stays as
+// it is: a late copy of a prepare can lock the key again after its resolve (rule D8a), and what it adds up to then is
+// another sum. ts must be above the partition's G: below it, what this version was overwritten by may be gone (rule J2).
 func (b *Batch) PutResolved(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
 	if tombstone {
 		value = nil
@@ -57,11 +59,38 @@ func (b *Batch) PutResolved(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte,
 		return err
 	}
 	if invariant.Expensive {
-		if err := b.checkResolved(k, Version{Timestamp: ts, ID: id, Value: value, Tombstone: tombstone}); err != nil {
+		if err := b.checkResolved(k, Version{Timestamp: ts, ID: id}); err != nil {
 			return err
 		}
 	}
+	if there, err := b.resolvedBefore(k, ts); err != nil || there {
+		return err
+	}
 	return b.setVersion(k, ts, id, value, tombstone)
+}
+
+// resolvedBefore reports whether a key has a version at ts, and notes that it will have one.
+func (b *Batch) resolvedBefore(k kv.Key, ts kv.Timestamp) (bool, error) {
+	ek := appendDataKey(nil, k, ts)
+	if b.resolved[string(ek)] {
+		return true, nil
+	}
+	if b.resolved == nil {
+		b.resolved = map[string]bool{}
+	}
+	b.resolved[string(ek)] = true
+	if b.locks.dropped(k) {
+		return false, nil
+	}
+	_, closer, err := b.e.db.Get(ek)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, wrapError("looking for a version", err)
+	}
+	_ = closer.Close() // returns memory only
+	return true, nil
 }
 
 func (b *Batch) version(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
@@ -127,8 +156,8 @@ func (b *Batch) checkOrder(k kv.Key, v Version) error {
 	return nil
 }
 
-// checkResolved is what is left of rule B4 for a resolved version: whatever is at its timestamp is the
-// same. What the batch has written last counts for checkOrder.
+// checkResolved is what is left of rule B4 for a resolved version: whatever is at its timestamp is by the
+// same transaction. What the batch has written last counts for checkOrder.
 func (b *Batch) checkResolved(k kv.Key, v Version) error {
 	r, err := b.e.NewReader()
 	if err != nil {
@@ -139,7 +168,7 @@ func (b *Batch) checkResolved(k kv.Key, v Version) error {
 	if err != nil {
 		return err
 	}
-	invariant.Check(!ok || there.Timestamp != v.Timestamp || there.ID == v.ID && there.Tombstone == v.Tombstone && bytes.Equal(there.Value, v.Value),
+	invariant.Check(!ok || there.Timestamp != v.Timestamp || there.ID == v.ID,
 		"the key %x has another version at %v, by %v, than the transaction %v resolves (rule B4)", k, v.Timestamp, there.ID, v.ID)
 	w, both := b.written[string(k)]
 	invariant.Check(!both || w.Timestamp != v.Timestamp || w.ID == v.ID,
@@ -203,6 +232,11 @@ func (b *Batch) DeleteReplica(p kv.PartitionID, span kv.Span) error {
 		return nil
 	}
 	b.locks.dropSpan(span)
+	for ek := range b.resolved { // in any order: each is looked at alone
+		if k, _, err := splitDataKey([]byte(ek)); err == nil && span.Contains(k) {
+			delete(b.resolved, ek)
+		}
+	}
 	for _, kind := range [...]byte{kindData, kindLock, kindRecord} {
 		lo, hi := spanBounds(kind, span)
 		if err := b.b.DeleteRange(lo, hi, nil); err != nil {

@@ -371,6 +371,29 @@ func TestPutResolved(t *testing.T) {
 	}
 }
 
+// TestResolvedVersionsStay: a version that was resolved before is not written again, whatever a late copy of its
+// prepare comes to, in the same batch or another one.
+func TestResolvedVersionsStay(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		e := openTest(t, Options{FS: NewMemFS(), Deterministic: true})
+		k := kv.Key("k")
+		for _, values := range [][]string{{"1", "2"}, {"3"}, {""}} {
+			b := e.NewBatch()
+			for _, v := range values {
+				must(t, b.PutResolved(k, 10, kv.TxID{}, []byte(v), v == ""))
+			}
+			must(t, b.Commit())
+			if flushed {
+				must(t, e.Flush())
+			}
+		}
+		if v, ok := get(t, e, "k", 10); !ok || v.Tombstone || string(v.Value) != "1" {
+			t.Errorf("flushed %v: %+v %v, want what was resolved first", flushed, v, ok)
+		}
+		must(t, e.Close())
+	}
+}
+
 // TestCheckOfResolvedVersions is what rule B4 still says of them.
 func TestCheckOfResolvedVersions(t *testing.T) {
 	if !invariant.Expensive {
@@ -383,8 +406,6 @@ func TestCheckOfResolvedVersions(t *testing.T) {
 	must(t, b.PutResolved(k, 8, kv.TxID{2}, nil, false))
 	for name, write := range map[string]func() error{
 		"by another":           func() error { return b.PutResolved(k, 5, kv.TxID{2}, []byte("a"), false) },
-		"another value":        func() error { return b.PutResolved(k, 5, kv.TxID{1}, []byte("b"), false) },
-		"tombstone":            func() error { return b.PutResolved(k, 5, kv.TxID{1}, nil, true) },
 		"by another, in batch": func() error { return b.PutResolved(k, 8, kv.TxID{3}, nil, false) },
 		"put below":            func() error { return b.Put(k, 7, kv.TxID{3}, nil) },
 	} {

@@ -3,6 +3,7 @@ package mvcc
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -39,12 +40,12 @@ func (p *pendingLocks) get(ek []byte, k kv.Key) (stored []byte, known bool) {
 	if stored, known = p.at[string(ek)]; known {
 		return stored, true
 	}
-	for _, s := range p.spans {
-		if s.Contains(k) {
-			return nil, true
-		}
-	}
-	return nil, false
+	return nil, p.dropped(k)
+}
+
+// dropped reports whether the batch has removed everything on k.
+func (p *pendingLocks) dropped(k kv.Key) bool {
+	return slices.ContainsFunc(p.spans, func(s kv.Span) bool { return s.Contains(k) })
 }
 
 // PutLock writes a lock.

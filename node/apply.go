@@ -331,6 +331,7 @@ func (n *Node) applied(a *Apply) {
 	n.lead(r)
 	if a.confs != nil && r.part != nil {
 		r.part.SetDescriptor(r.group.Descriptor())
+		r.republish = true
 		n.news(r)
 	}
 	if r.leading && r.part != nil {

@@ -40,9 +40,10 @@ type calls struct {
 }
 
 type call struct {
-	rep    *replica // that asks
-	term   kv.Term
+	rep    *replica // that asks; nil: the call has ended
+	term   kv.Term  // in which it leads
 	token  uint64
+	follow *follow    // for which a replica asks that need not lead; token is the number of the question
 	at     kv.Instant // when it was asked
 	req    *kv.Request
 	number uint64
@@ -65,7 +66,16 @@ func (n *Node) call(r *replica, token uint64, to kv.PartitionID, req *kv.Request
 	r.usedAt = n.now // who asks again and again is ticked
 	q := *req
 	q.Partition = to
-	x := &call{rep: r, term: r.term, token: token, at: n.now, req: &q}
+	n.begin(&call{rep: r, term: r.term, token: token, at: n.now, req: &q})
+}
+
+// callFollowing asks an anchor for a read at a replica that does not lead.
+func (n *Node) callFollowing(f *follow, i int, req *kv.Request) {
+	n.begin(&call{rep: f.rep, token: uint64(i), follow: f, at: n.now, req: req})
+}
+
+func (n *Node) begin(x *call) {
+	to := x.req.Partition
 	if len(n.calls.byNumber)+len(n.calls.failed) >= callsMax {
 		n.calls.fail(x, callError(kv.Unavailable, to, "%d calls of this node are under way, the most that may", callsMax))
 		return
@@ -153,7 +163,11 @@ func (c *calls) end(n *Node, x *call, resp *kv.Response, err *kv.Error) {
 	r := x.rep
 	delete(c.byNumber, x.number)
 	x.rep, x.req = nil, nil
-	if r != nil && r.leading && r.term == x.term {
+	switch {
+	case r == nil:
+	case x.follow != nil:
+		x.follow.answered(n, int(x.token), resp, err)
+	case r.leading && r.term == x.term:
 		n.activate(r)
 		c.answered(r, x.token, resp, err)
 	}
@@ -168,7 +182,7 @@ func answered(r *replica, token uint64, resp *kv.Response, err *kv.Error) {
 func (c *calls) forget(r *replica) {
 	for _, list := range [][]*call{c.list, c.failed} {
 		for _, x := range list {
-			if x.rep == r {
+			if x.rep == r && x.follow == nil {
 				delete(c.byNumber, x.number)
 				x.rep, x.req = nil, nil
 			}

@@ -22,9 +22,10 @@ type draws struct {
 }
 
 type draw struct {
-	rep   *replica
-	term  kv.Term
-	token uint64
+	rep    *replica
+	term   kv.Term
+	token  uint64
+	closes bool // a round of closed timestamps, instead of a partition
 }
 
 type asked struct {
@@ -127,6 +128,9 @@ func (d *draws) handOut(n *Node, a asked) {
 		if w.rep != nil && (w.rep.leading && w.rep.term == w.term || invariant.Mutated(invariant.EvalSurvives)) {
 			w.rep.part.Drawn(w.token, ts)
 		}
+		if w.closes {
+			n.closed.drawn(n, ts)
+		}
 		ts++
 	}
 	if invariant.Mutated(invariant.DrawRide) {
@@ -135,6 +139,9 @@ func (d *draws) handOut(n *Node, a asked) {
 			d.waiting = d.waiting[1:]
 			if w.rep != nil && w.rep.leading && w.rep.term == w.term {
 				w.rep.part.Drawn(w.token, ts)
+			}
+			if w.closes {
+				n.closed.drawn(n, ts)
 			}
 			ts++
 		}

@@ -127,6 +127,9 @@ func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {
 	if !x.Task.Serve || !x.Bare && !x.Guard.Holds(fresh) {
 		return Reply{}, false
 	}
+	if x.Task.Unanswered(x.Result) {
+		return Reply{}, false
+	}
 	if e := x.Result.Err; e != nil && e.Kind == kv.Corruption {
 		return Reply{}, false // the node must hear of it
 	}

@@ -71,6 +71,10 @@ func (s partitionSink) Call(p *partition.Partition, token uint64, to kv.Partitio
 	s.n.call(s.n.replicas[p.ID()], token, to, req)
 }
 
+func (s partitionSink) Closed(p *partition.Partition, _ kv.Timestamp) {
+	s.n.closed.closedBy(s.n.replicas[p.ID()])
+}
+
 func (s partitionSink) Propose(p *partition.Partition) {
 	if r := s.n.replicas[p.ID()]; r != nil {
 		s.n.queue(r)

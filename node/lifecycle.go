@@ -204,9 +204,11 @@ func (n *Node) destroy(r *replica) {
 		n.unlead(r)
 	}
 	n.turnAway(r)
+	n.follows.leave(n, r)
 	n.discard(r.group)
 	r.group.Close()
 	delete(n.replicas, p)
+	n.closedForget(p)
 	n.bury(&mvcc.ReplicaState{Replica: r.group.Replica(), Descriptor: *r.group.Descriptor().Clone()})
 }
 

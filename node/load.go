@@ -35,7 +35,7 @@ func (n *Node) nodeLoad() []Gauge {
 	s := &n.system
 	lives := len(s.creating) + len(s.resetting) + len(s.doomed) + len(s.graves) + len(s.buried) + len(s.others)
 	return []Gauge{
-		{"timestamps waited for", int64(draws), int64(len(n.set.Groups())*drawsMax(p.RequestsMax) + 1), 1}, // one to know the time
+		{"timestamps waited for", int64(draws), int64(len(n.set.Groups())*drawsMax(p.RequestsMax) + 2), 2}, // one to know the time, one to close
 		{"draw requests under way", int64(len(n.draws.asked)), drawRequestsMax, 1},
 		{"draws that the oracle keeps", int64(oracleDraws), core.DrawsWaitingMax, 0},
 		{"admin requests of the core", int64(admins), core.AdminWaitingMax, 0},
@@ -43,6 +43,7 @@ func (n *Node) nodeLoad() []Gauge {
 		{"calls under way", int64(len(n.calls.byNumber)), callsMax, 0},
 		{"calls that have failed", int64(len(n.calls.failed)), callsMax, 0},
 		{"calls of other nodes", int64(len(n.called.open)), calledMax, 0},
+		{"reads of followers that wait for anchors", int64(len(n.follows.open)), followsMax, 0},
 		{"comparisons of replicas", int64(len(s.checks.open)), checksMax, 0},
 		{"cached bytes of the log", n.set.Cache().Bytes(), n.cfg.EntryCacheBytes, n.cfg.EntryCacheBytes},
 		{"replicas on their way in or out", int64(lives), unbounded, int64(len(s.damaged))},

@@ -23,6 +23,7 @@ type trio struct {
 	replies map[RequestID]Reply
 	admin   map[RequestID]AdminReply
 	mail    []mail
+	lose    func(*Message) bool // messages that do not arrive; nil: all do
 }
 
 type mail struct {
@@ -139,6 +140,9 @@ func (w *trio) deliver() bool {
 		msg, err := DecodeMessage(m.m)
 		if err != nil {
 			w.t.Fatal(err)
+		}
+		if w.lose != nil && w.lose(&msg) {
+			continue
 		}
 		w.nodes[m.to].Receive(w.now, kv.NodeID(m.from+1), msg)
 		w.turn(m.to)

@@ -33,6 +33,12 @@ func (m *Message) Loop(loops int) int {
 		return m.Call.Request.Partition.Loop(loops)
 	case m.CallDone != nil && m.CallDone.Loop < loops:
 		return m.CallDone.Loop
+	case m.Closed != nil && m.Closed.Loops != loops:
+		return EveryLoop
+	case m.Closed != nil:
+		return m.Closed.Loop
+	case m.ClosedGap != nil && m.ClosedGap.Loop < loops:
+		return m.ClosedGap.Loop
 	}
 	return 0
 }

@@ -22,6 +22,8 @@ type Message struct {
 	Registry  *Registry
 	Call      *Call
 	CallDone  *CallDone
+	Closed    *Closed
+	ClosedGap *ClosedGap
 }
 
 // Urgent messages overtake all others on a stream (L8).

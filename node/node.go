@@ -20,17 +20,25 @@ type Node struct {
 	core     *core.Machine
 	system   system
 	questions
-	keep keeper
-	rng  *rand.Rand
-	out  *Effects
+	keep   keeper
+	closed closed
+	rng    *rand.Rand
+	out    *Effects
+}
+
+// closed is the timestamps that are closed, by this node and others.
+type closed struct {
+	closer
+	heard heardClosed
 }
 
 // questions are what is asked of other nodes, or of this one by them, and not answered yet.
 type questions struct {
-	draws  draws
-	reads  indexReads
-	calls  calls
-	called called
+	draws   draws
+	reads   indexReads
+	calls   calls
+	called  called
+	follows follows
 }
 
 // system is what the node knows of the cluster's core and tells it.
@@ -62,6 +70,9 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	}
 	n.calls = calls{seq: id.Incarnation << 32, byNumber: map[uint64]*call{}, leaders: map[kv.PartitionID]kv.NodeID{}, answered: answered}
 	n.called.open = map[RequestID]caller{}
+	n.follows.open = map[RequestID]*follow{}
+	n.closed.epoch = id.Incarnation << 32 // a table of an earlier life is older
+	n.closed.heard = heardClosed{sources: map[closedLoop]*closedSource{}, partitions: map[kv.PartitionID]*closedPartition{}}
 	n.system.tombstones = map[kv.PartitionID]kv.ReplicaID{}
 	n.system.creating = map[kv.PartitionID]*creation{}
 	n.system.others = map[kv.PartitionID]*wal.View{}
@@ -124,6 +135,8 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	}
 	n.outsiderTick()
 	n.parkTick()
+	n.follows.tick(n)
+	n.closed.tick(n)
 	n.checkTick()
 	n.snapshotTick()
 	n.farewellTick()
@@ -140,6 +153,7 @@ func (n *Node) Flush(now kv.Instant) *Effects {
 	n.set.Drain()
 	n.propose() // what committed entries let go on
 	n.set.Drain()
+	n.closed.publish(n)
 	n.draws.ask(n)
 	n.announce()
 	n.tellCore()

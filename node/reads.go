@@ -148,6 +148,10 @@ func (n *Node) ReadDone(now kv.Instant, reads []*Read) {
 		}
 		r := n.replicas[x.Task.Partition]
 		switch {
+		case x.Task.Follows() && r != nil:
+			n.followRead(r, x)
+		case x.Task.Follows():
+			n.reply(x.Task.Request, nil, n.wrongPartition(x.Task.Partition))
 		case !x.Task.Serve && r != nil && r.leading:
 			r.part.ReadDone(x.Task, x.Result)
 		case !x.Task.Serve: // the term ended: the request was answered then

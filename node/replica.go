@@ -36,6 +36,9 @@ type leadership struct {
 	term    kv.Term
 	waiting parkedList     // requests that came between election and readiness
 	change  *replicaChange // of the replicas, under way; leaders only
+
+	closing   bool // has not closed the timestamp of the round
+	republish bool // to the nodes of its replicas, which may be others
 }
 
 // proposals are what the replica has for the log.
@@ -116,6 +119,7 @@ func (n *Node) lead(r *replica) {
 		n.form()
 	} else {
 		r.part.Lead(r.term, r.group.Descriptor(), r.applied.gc, r.applied.horizon)
+		n.closed.leads(r)
 		n.draws.waiting = append(n.draws.waiting, draw{}) // to know the time of now
 	}
 	for _, w := range r.waiting.takeAll() {
@@ -160,6 +164,7 @@ func (n *Node) unlead(r *replica) {
 		n.draws.forget(r)
 	}
 	n.calls.forget(r)
+	n.closed.closedBy(r)
 	r.part.Unlead(r.group.LeaderNode(), r.group.Term())
 }
 

@@ -187,10 +187,12 @@ func (n *Node) faultyGroup(g *replication.Group, err error) {
 		n.unlead(r)
 	}
 	n.turnAway(r)
+	n.follows.leave(n, r)
 	n.discard(g)
 	n.bidFarewell(g)
 	g.Close()
 	delete(n.replicas, p)
+	n.closedForget(p)
 	n.system.others[p] = g.View() // what the log holds of it stays until the replica is buried
 	n.damage(&mvcc.ReplicaState{Replica: g.Replica(), Descriptor: *g.Descriptor().Clone()}, err)
 }

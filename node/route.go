@@ -24,6 +24,7 @@ func (n *Node) route(id RequestID, req *kv.Request) {
 		n.reply(id, nil, kv.Errorf(kv.DiskFull, "the disk of %s on node %d, which leads partition %d, is full: free some space there; nothing was done", n.cfg.DataDir, n.id.Node, req.Partition))
 	case r.leading:
 		n.request(r, id, req)
+	case n.answersAsFollower(r, id, req):
 	default:
 		n.park(r, parkedRequest{id: id, req: req})
 	}
@@ -105,6 +106,7 @@ func (n *Node) wrongPartition(p kv.PartitionID) *kv.Error {
 // administrator's, which may wait in the core or for any replica.
 func (n *Node) Cancel(now kv.Instant, id RequestID, p kv.PartitionID) {
 	n.at(now)
+	delete(n.follows.open, id)
 	if p == 0 {
 		for _, r := range n.keep.parked {
 			r.waiting.cancel(id)
@@ -152,6 +154,10 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 		n.answerCall(from, m.Call)
 	case m.CallDone != nil:
 		n.callDone(from, m.CallDone)
+	case m.Closed != nil:
+		n.hearClosed(from, m.Closed)
+	case m.ClosedGap != nil:
+		n.closedGap(from, m.ClosedGap)
 	}
 }
 
@@ -164,4 +170,5 @@ func (n *Node) PeerLost(now kv.Instant, node kv.NodeID) {
 		n.draws.again()
 	}
 	n.calls.lost(n, node)
+	n.closed.again(node)
 }

@@ -28,6 +28,8 @@ const (
 	wireRegistry  byte = 11
 	wireCall      byte = 12
 	wireCallDone  byte = 13
+	wireClosed    byte = 14
+	wireClosedGap byte = 15
 )
 
 // What the first byte of an encoded order says.
@@ -84,6 +86,10 @@ func AppendMessage(b []byte, m *Message) []byte {
 		d := m.CallDone
 		b = words(append(b, wireCallDone), d.Number, uint64(d.Loop), uint64(d.Heard))
 		return wire.AppendAnswer(b, d.Response, d.Err)
+	case m.Closed != nil:
+		return appendClosed(append(b, wireClosed), m.Closed)
+	case m.ClosedGap != nil:
+		return words(append(b, wireClosedGap), uint64(m.ClosedGap.Loop), m.ClosedGap.Epoch)
 	}
 	return b
 }
@@ -198,6 +204,10 @@ func DecodeMessage(b []byte) (Message, error) {
 		for range d.Count(core.NodesMax, 12) {
 			m.Registry.Nodes = append(m.Registry.Nodes, d.NodeInfo())
 		}
+	case wireClosed:
+		m.Closed = decodeClosed(d)
+	case wireClosedGap:
+		m.ClosedGap = &ClosedGap{Loop: loop(d), Epoch: word(d)}
 	default:
 		d.Fail("kind %d is not known", kind)
 	}
@@ -342,4 +352,30 @@ func decodeOrder(d *kv.Decoder) *core.Order {
 		d.Fail("order %d is not known", kind)
 	}
 	return o
+}
+
+func appendClosed(b []byte, c *Closed) []byte {
+	b = words(b, uint64(c.Loop), uint64(c.Loops), c.Epoch, c.Seq, uint64(c.Timestamp), uint64(len(c.Changed)))
+	for i := range c.Changed {
+		x := &c.Changed[i]
+		b = words(b, uint64(x.Partition), uint64(x.Term), uint64(x.Index))
+	}
+	b = words(b, uint64(len(c.Removed)))
+	for _, p := range c.Removed {
+		b = words(b, uint64(p))
+	}
+	return b
+}
+
+func decodeClosed(d *kv.Decoder) *Closed {
+	c := &Closed{}
+	c.Loop, c.Loops = loopOf(d)
+	c.Epoch, c.Seq, c.Timestamp = word(d), word(d), kv.Timestamp(word(d))
+	for range d.Count(closedChangesMax, 3) {
+		c.Changed = append(c.Changed, ClosedPartition{Partition: kv.PartitionID(word(d)), Term: kv.Term(word(d)), Index: kv.LogIndex(word(d))})
+	}
+	for range d.Count(closedChangesMax, 1) {
+		c.Removed = append(c.Removed, kv.PartitionID(word(d)))
+	}
+	return c
 }

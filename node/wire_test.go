@@ -48,6 +48,9 @@ func samples() []Message {
 		{CallDone: &CallDone{Number: 3<<32 | 1, Loop: 63, Heard: 1 << 60, Response: &kv.Response{Outcome: kv.OutcomeCommitted, Timestamp: 1 << 59, Term: 5, Sums: []int64{-1}, Heard: 1 << 60}}},
 		{CallDone: &CallDone{Number: 3<<32 | 2, Heard: 1 << 60, Err: &kv.Error{Kind: kv.WrongPartition, Message: "not here", Partition: 7, Descriptors: []*kv.Descriptor{d}}}},
 		{CallDone: &CallDone{Number: 3<<32 | 3, Err: &kv.Error{Kind: kv.Conflict, Message: "overtaken", Key: kv.Key("r"), ID: kv.TxID{1}}}},
+		{Closed: &Closed{Loop: 1, Loops: 2, Epoch: 3<<32 | 1, Seq: 4, Timestamp: 1 << 60, Changed: []ClosedPartition{{7, 5, 10}, {9, 1, 1 << 40}}, Removed: []kv.PartitionID{8}}},
+		{Closed: &Closed{Loops: 1, Epoch: 3<<32 | 1, Seq: 5}},
+		{ClosedGap: &ClosedGap{Loop: 63, Epoch: 3<<32 | 1}},
 		{Digest: &Digest{Partition: 7, Check: 1, Index: 10, Replica: 1, Sum: kv.ReplicaDigest{Hash: 1 << 63, Keys: 2, Versions: 3}}},
 	}
 }
@@ -89,6 +92,9 @@ func TestWireRefuses(t *testing.T) {
 		"an answer of 65 loops":    {Ack: &replication.HeartbeatAck{Loops: 65}},
 		"a call of loop 64":        {Call: &Call{Loop: 64, Find: 7}},
 		"a call's end of loop 64":  {CallDone: &CallDone{Loop: 64, Err: &kv.Error{Kind: kv.Timeout}}},
+		"a table of loop 2 of 2":   {Closed: &Closed{Loop: 2, Loops: 2}},
+		"a table of 8193 changes":  {Closed: &Closed{Loops: 1, Changed: make([]ClosedPartition, closedChangesMax+1)}},
+		"a gap of loop 64":         {ClosedGap: &ClosedGap{Loop: 64}},
 		"a call for nothing":       {Call: &Call{}},
 		"a call without a part":    {Call: &Call{Request: &kv.Request{Partition: 7}}},
 	} {

@@ -193,5 +193,13 @@ func (l *leader) checkScan(q *kv.Scan) *kv.Error {
 	if err := l.checkSpan(q.Span); err != nil {
 		return err
 	}
-	return l.checkTimestamp(q.Timestamp)
+	return l.checkBound(q.Timestamp, q.NotBefore)
+}
+
+// checkBound insists on one bound, with a timestamp that is retained.
+func (l *leader) checkBound(at, notBefore kv.Timestamp) *kv.Error {
+	if at != 0 && notBefore != 0 {
+		return kv.Errorf(kv.Invalid, "a read names its timestamp and one that it must not be below: leave one out")
+	}
+	return l.checkTimestamp(at)
 }

@@ -330,3 +330,12 @@ func eachCommand(data []byte, f func(*Command) *kv.Error) *kv.Error {
 	}
 	return nil
 }
+
+// RaisesGC reports whether an entry's data has a command that raises G.
+func RaisesGC(data []byte) (raises bool) {
+	_ = eachCommand(data, func(c *Command) *kv.Error { // what does not decode raises nothing
+		raises = raises || c.kind == commandGC
+		return nil
+	})
+	return raises
+}

@@ -22,7 +22,6 @@ const (
 // or aborted.
 type commit struct {
 	intent
-	req       *kv.Commit
 	results   *results
 	phase     phase
 	timestamp kv.Timestamp
@@ -41,8 +40,8 @@ type results struct {
 }
 
 func newCommit(q *kv.Commit) *commit {
-	c := &commit{req: q}
-	c.intent = intent{owner: c, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes}
+	c := &commit{}
+	c.owner, c.req = c, q
 	return c
 }
 
@@ -125,8 +124,8 @@ func (c *commit) ready(l *leader) {
 		l.locked(c)
 		return
 	}
-	for i := range c.writes {
-		if c.writes[i].Kind != kv.WriteAdd {
+	for i := range c.req.Writes {
+		if c.req.Writes[i].Kind != kv.WriteAdd {
 			continue
 		}
 		if c.results == nil {

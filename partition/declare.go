@@ -12,10 +12,7 @@ import (
 // lies in this partition.
 type intent struct {
 	owner    intentOwner
-	start    kv.Timestamp
-	reads    []kv.ReadMark
-	spans    []kv.Span
-	writes   []kv.Write
+	req      *kv.Commit // its Start, Reads, Spans and Writes
 	guard    txn.Guard
 	declared declared
 	task     *ReadTask // what the engine is asked; nil: nothing
@@ -61,18 +58,18 @@ func plain(w *kv.Write) bool { return w.Kind != kv.WriteAdd && w.Expect.Kind == 
 // declare makes the guard: writes exclusive, reads shared, each key once, in key order.
 func (x *intent) declare() *kv.Error {
 	x.guard.Owner = x
-	x.declared.blind = len(x.reads) == 0 && len(x.spans) == 0
-	for i := range x.writes {
-		w := &x.writes[i]
+	x.declared.blind = len(x.req.Reads) == 0 && len(x.req.Spans) == 0
+	for i := range x.req.Writes {
+		w := &x.req.Writes[i]
 		x.declared.blind = x.declared.blind && plain(w)
 		x.declared.bytes += len(w.Key) + len(w.Value)
 	}
-	if len(x.writes) == 1 && len(x.reads) == 0 && len(x.spans) == 0 {
+	if len(x.req.Writes) == 1 && len(x.req.Reads) == 0 && len(x.req.Spans) == 0 {
 		mode := txn.Exclusive
 		if x.declared.blind && !x.locks {
 			mode = txn.Blind
 		}
-		x.latch[0] = txn.Latch{Span: kv.Span{Start: x.writes[0].Key}, Mode: mode}
+		x.latch[0] = txn.Latch{Span: kv.Span{Start: x.req.Writes[0].Key}, Mode: mode}
 		x.guard.Latches = x.latch[:]
 		return nil
 	}
@@ -86,11 +83,11 @@ type keyUse struct {
 }
 
 func (x *intent) declareMany() *kv.Error {
-	uses := make([]keyUse, 0, len(x.writes)+len(x.reads))
-	for i := range x.writes {
-		uses = append(uses, keyUse{x.writes[i].Key, i})
+	uses := make([]keyUse, 0, len(x.req.Writes)+len(x.req.Reads))
+	for i := range x.req.Writes {
+		uses = append(uses, keyUse{x.req.Writes[i].Key, i})
 	}
-	for _, r := range x.reads {
+	for _, r := range x.req.Reads {
 		uses = append(uses, keyUse{r.Key, -1})
 	}
 	slices.SortFunc(uses, func(a, b keyUse) int {
@@ -99,9 +96,9 @@ func (x *intent) declareMany() *kv.Error {
 		}
 		return b.write - a.write // the write before the read
 	})
-	spans := mergeSpans(x.spans)
+	spans := mergeSpans(x.req.Spans)
 	latches := make([]txn.Latch, 0, len(uses)+len(spans))
-	x.declared.at = make([]int, len(x.writes))
+	x.declared.at = make([]int, len(x.req.Writes))
 	for i, u := range uses {
 		if i > 0 && bytes.Equal(u.key, uses[i-1].key) {
 			if u.write >= 0 {
@@ -162,7 +159,7 @@ func (x *intent) latchOf(write int) *txn.Latch {
 
 // written is what a write comes to.
 func (x *intent) written(i int) (v []byte, tombstone bool) {
-	w := &x.writes[i]
+	w := &x.req.Writes[i]
 	if w.Kind == kv.WriteAdd {
 		return x.declared.values[i].bytes, false
 	}
@@ -171,7 +168,7 @@ func (x *intent) written(i int) (v []byte, tombstone bool) {
 
 // fillLatches tells the latches what their keys will hold.
 func (x *intent) fillLatches() {
-	for i := range x.writes {
+	for i := range x.req.Writes {
 		v, tombstone := x.written(i)
 		x.latchOf(i).Write = txn.Pending{Value: v, Tombstone: tombstone}
 	}

@@ -51,4 +51,7 @@
 //	    A reader asks the anchor and never waits for an undecided transaction (met).
 //	  - What is durable is restored at leadership, before anything is admitted (restore).
 //	  - Nobody removes a lock but by a command of this log, and only for what the anchor said.
+//
+// A replica that does not lead answers reads at timestamps that the leader has closed (G): Close and
+// Sink.Closed are the leader's part, FollowerTask is the other's, which needs no Partition.
 package partition

@@ -18,8 +18,9 @@ type draw struct {
 
 // draws are the draws of a term that are under way, by consecutive tokens.
 type draws struct {
-	first uint64 // token of the first in the queue
-	queue txn.FIFO[draw]
+	first   uint64 // token of the first in the queue
+	queue   txn.FIFO[draw]
+	closing closing
 }
 
 // draw asks the oracle for a timestamp for d, and returns the token.

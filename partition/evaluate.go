@@ -23,9 +23,9 @@ func (l *leader) evaluate(x *intent) {
 		x.owner.refuse(l, l.conflict(x, key))
 		return
 	}
-	ev := &Evaluation{Start: x.start, Keys: x.reads, Spans: x.spans}
-	for i := range x.writes {
-		w := &x.writes[i]
+	ev := &Evaluation{Start: x.req.Start, Keys: x.req.Reads, Spans: x.req.Spans}
+	for i := range x.req.Writes {
+		w := &x.req.Writes[i]
 		if plain(w) {
 			continue
 		}
@@ -62,13 +62,13 @@ func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		x.owner.refuse(l, l.conflict(x, r.Conflict))
 		return
 	// The G of the engine's state was proposed before that state was read.
-	case (len(x.reads) > 0 || len(x.spans) > 0) && x.start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
-		x.owner.refuse(l, tooOld(l.id, x.start, l.retained.gcProposed))
+	case (len(x.req.Reads) > 0 || len(x.req.Spans) > 0) && x.req.Start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
+		x.owner.refuse(l, tooOld(l.id, x.req.Start, l.retained.gcProposed))
 		return
 	}
 	next := 0
-	for i := range x.writes {
-		w := &x.writes[i]
+	for i := range x.req.Writes {
+		w := &x.req.Writes[i]
 		if next == len(r.Versions) || !bytes.Equal(t.Evaluation.Newest[next], w.Key) {
 			continue
 		}
@@ -87,13 +87,13 @@ func (l *leader) pendingConflict(x *intent) kv.Key {
 	if invariant.Mutated(invariant.PipeNoValidate) {
 		return nil
 	}
-	for _, m := range x.reads {
-		if p, ok := l.table.Newest(m.Key); ok && p.Timestamp > x.start {
+	for _, m := range x.req.Reads {
+		if p, ok := l.table.Newest(m.Key); ok && p.Timestamp > x.req.Start {
 			return m.Key
 		}
 	}
-	for _, s := range x.spans {
-		if k := l.table.NewerIn(s, x.start); k != nil {
+	for _, s := range x.req.Spans {
+		if k := l.table.NewerIn(s, x.req.Start); k != nil {
 			return k
 		}
 	}
@@ -102,7 +102,7 @@ func (l *leader) pendingConflict(x *intent) kv.Key {
 
 func (l *leader) conflict(x *intent, key kv.Key) *kv.Error {
 	id, _ := x.owner.transaction()
-	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", x.start, id)
+	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", x.req.Start, id)
 	e.Partition = l.id
 	return e
 }
@@ -118,7 +118,7 @@ func keyError(k kv.Kind, key kv.Key, format string, args ...any) *kv.Error {
 // resolve checks the condition of a write against the newest version of its key, and works
 // out a sum.
 func (x *intent) resolve(i int, v *FoundVersion) *kv.Error {
-	w := &x.writes[i]
+	w := &x.req.Writes[i]
 	x.declared.newest = max(x.declared.newest, v.Timestamp)
 	if !meets(&w.Expect, v) {
 		e := keyError(kv.Expectation, w.Key, "not as expected: nothing was written")
@@ -135,7 +135,7 @@ func (x *intent) resolve(i int, v *FoundVersion) *kv.Error {
 		return err
 	}
 	if x.declared.values == nil {
-		x.declared.values = make([]value, len(x.writes))
+		x.declared.values = make([]value, len(x.req.Writes))
 	}
 	x.declared.values[i] = value{bytes: strconv.AppendInt(nil, sum, 10), sum: sum}
 	return nil

@@ -17,6 +17,7 @@ type node struct {
 
 func (n *node) Draw(_ *partition.Partition, token uint64) { fmt.Println("draw", token) }
 func (n *node) Propose(*partition.Partition)              { fmt.Println("commands are queued") }
+func (n *node) Closed(*partition.Partition, kv.Timestamp) {}
 func (n *node) Now() kv.Instant                           { return 0 }
 func (n *node) Heard() kv.Timestamp                       { return n.heard }
 

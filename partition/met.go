@@ -87,7 +87,7 @@ func (r *read) meet(key kv.Key, g *txn.Guard) {
 
 // askFor asks the anchor of a transaction, once for a read (rule D8).
 func (l *leader) askFor(r *read, p *prepared) {
-	if _, done := r.met.asked[p]; done || p.fate.known || p.undecided {
+	if _, done := r.met.asked[p]; done || p.fate.known || p.question.undecided {
 		return
 	}
 	at := r.at
@@ -119,7 +119,7 @@ func (q lockQuestion) answered(l *leader, i int, resp *kv.Response, err *kv.Erro
 		return
 	}
 	if err == nil {
-		q.p.undecided = resp.Outcome == kv.OutcomeUnknown && invariant.Mutated(invariant.UndecidedCache)
+		q.p.question.undecided = resp.Outcome == kv.OutcomeUnknown && invariant.Mutated(invariant.UndecidedCache)
 		q.r.met.aborted = q.r.met.aborted || resp.Outcome == kv.OutcomeAborted
 	}
 	q.r.met.left--

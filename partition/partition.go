@@ -245,6 +245,7 @@ func (l *leader) run() {
 		} else if a := l.table.NextReady(); a != nil {
 			l.readReady(a.Owner.(*read))
 		} else {
+			l.closed()
 			return
 		}
 	}

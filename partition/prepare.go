@@ -23,7 +23,9 @@ const (
 type prepared struct {
 	intent
 	kv.Attempt
-	phase   preparedPhase
+	phase preparedPhase
+	// oldest is what must not be below G: s, or for blind ones what their client had heard of (rule H3).
+	oldest  kv.Timestamp
 	tickets *ticket // copies of the Prepare
 	told    *ticket // Resolves that wait until the locks are gone
 	fate    fate
@@ -31,7 +33,6 @@ type prepared struct {
 	// later, and so did the draw of the commit timestamp: it is above since (rule B2). 0: an earlier
 	// leader may have acknowledged.
 	since      kv.Timestamp
-	undecided  bool // of the planted bug UndecidedCache
 	question   question
 	arrived    kv.Instant
 	prev, next *prepared
@@ -55,7 +56,11 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 	}
 	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now()}
 	p.question.at = p.arrived
-	p.intent = intent{owner: p, start: q.Start, reads: q.Reads, spans: q.Spans, writes: q.Writes, locks: true}
+	p.intent = intent{owner: p, req: &kv.Commit{Start: q.Start, Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}, locks: true}
+	p.oldest = q.Start
+	if p.oldest == 0 {
+		p.oldest = q.AsOf
+	}
 	if err := p.declare(); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
@@ -104,19 +109,10 @@ func (p *prepared) wanted(*leader) bool { return p.phase == preparing }
 
 func (p *prepared) transaction() (kv.TxID, kv.Age) { return p.ID, p.Age }
 
-// oldest is what the transaction must not be older than: G (rule H3; blind ones are compared by
-// what their client had heard of).
-func (p *prepared) oldest() kv.Timestamp {
-	if p.start != 0 {
-		return p.start
-	}
-	return p.AsOf
-}
-
 // ready queues the locks, with what the writes come to, for the log.
 func (p *prepared) ready(l *leader) {
-	if s := p.oldest(); s < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit) {
-		p.refuse(l, tooOld(l.id, s, l.retained.gcProposed))
+	if p.oldest < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit) {
+		p.refuse(l, tooOld(l.id, p.oldest, l.retained.gcProposed))
 		return
 	}
 	p.phase = locking
@@ -203,8 +199,7 @@ func (p *prepared) applied(l *leader) {
 	} else {
 		l.table.Lock(&p.guard)
 	}
-	p.intent.reads, p.intent.spans, p.intent.writes = nil, nil, nil
-	p.declared = declared{}
+	p.req, p.declared = nil, declared{}
 	for i := range p.guard.Latches {
 		p.guard.Latches[i].Write = txn.Pending{} // the engine has it
 	}
@@ -229,9 +224,9 @@ func (p *prepared) shareNothing(l *leader) {
 
 func (p *prepared) encodedLen() int {
 	n := 1 + attemptLen(&p.Attempt) + uvarintLen(uint64(p.locks()))
-	for i := range p.writes {
+	for i := range p.req.Writes {
 		v, tombstone := p.written(i)
-		n += exclusiveLen(p.writes[i].Key, v, tombstone)
+		n += exclusiveLen(p.req.Writes[i].Key, v, tombstone)
 	}
 	p.eachShared(func(s kv.Span) { n += 1 + bytesLen(s.Start) + bytesLen(s.End) })
 	return n
@@ -239,9 +234,9 @@ func (p *prepared) encodedLen() int {
 
 func (p *prepared) append(dst []byte) []byte {
 	dst = appendPrepareHeader(dst, &p.Attempt, p.locks())
-	for i := range p.writes {
+	for i := range p.req.Writes {
 		v, tombstone := p.written(i)
-		dst = appendExclusive(dst, p.writes[i].Key, v, tombstone)
+		dst = appendExclusive(dst, p.req.Writes[i].Key, v, tombstone)
 	}
 	p.eachShared(func(s kv.Span) { dst = appendShared(dst, s) })
 	return dst
@@ -260,7 +255,7 @@ func (p *prepared) eachShared(f func(kv.Span)) {
 }
 
 func (p *prepared) locks() int {
-	n := len(p.writes)
+	n := len(p.req.Writes)
 	p.eachShared(func(kv.Span) { n++ })
 	return n
 }

@@ -75,10 +75,10 @@ func (m *mark) committed(*leader)        {}
 func (m *mark) applied(*leader)          {}
 
 func (c *commit) encodedLen() int {
-	n := uvarintLen(uint64(len(c.writes)))
-	for i := range c.writes {
+	n := uvarintLen(uint64(len(c.req.Writes)))
+	for i := range c.req.Writes {
 		v, tombstone := c.written(i)
-		n += versionLen(c.writes[i].Key, v, tombstone)
+		n += versionLen(c.req.Writes[i].Key, v, tombstone)
 	}
 	if c.others != nil {
 		return n + c.others.recordLen()
@@ -93,10 +93,10 @@ func (c *commit) append(dst []byte) []byte {
 	} else {
 		dst = appendWriteHeader(dst, q.ID, q.AsOf, c.timestamp)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(c.writes)))
-	for i := range c.writes {
+	dst = binary.AppendUvarint(dst, uint64(len(c.req.Writes)))
+	for i := range c.req.Writes {
 		v, tombstone := c.written(i)
-		dst = appendVersion(dst, c.writes[i].Key, v, tombstone)
+		dst = appendVersion(dst, c.req.Writes[i].Key, v, tombstone)
 	}
 	return dst
 }
@@ -235,7 +235,7 @@ func (l *leader) lockedBelow(g kv.Timestamp) (found bool) {
 		return false
 	}
 	for p := l.transactions.first; p != nil; p = p.next {
-		if p.oldest() < g {
+		if p.oldest < g {
 			found = true
 			l.inquire(p, kv.AskQuery)
 		}

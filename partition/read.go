@@ -20,6 +20,8 @@ type read struct {
 	drawing bool
 	early   *ReadResult // of the planted bug SnapBeforeAwait
 	ready   bool
+
+	notBefore kv.Timestamp // what is drawn must not be below it
 }
 
 func (l *leader) admitRead(id RequestID, q *kv.Read) {
@@ -29,16 +31,28 @@ func (l *leader) admitRead(id RequestID, q *kv.Read) {
 	}
 	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q}}
 	switch {
-	case l.unproven(q.Timestamp):
-		l.drawForRead(r, id)
-	case q.Timestamp != 0:
-		l.await(r, id)
+	case q.Timestamp != 0 || q.NotBefore != 0:
+		l.readAt(r, id, q.NotBefore)
 	case len(q.Keys) == 1 && !q.Stamped:
 		r.at = txn.Strong
 		l.await(r, id)
 	default:
 		l.drawForRead(r, id)
 	}
+}
+
+// readAt begins a read that has a timestamp, or says what it must not be below: then it is the newest
+// closed one, which is no draw away, or one that is drawn.
+func (l *leader) readAt(r *read, id RequestID, notBefore kv.Timestamp) {
+	if t := l.draws.closing.newest; r.at == 0 && notBefore <= t && t >= l.retained.gc {
+		r.at = t
+	}
+	if r.at == 0 || l.unproven(r.at) {
+		r.notBefore = notBefore
+		l.drawForRead(r, id)
+		return
+	}
+	l.await(r, id)
 }
 
 func (l *leader) checkRead(q *kv.Read) *kv.Error {
@@ -53,7 +67,7 @@ func (l *leader) checkRead(q *kv.Read) *kv.Error {
 			return err
 		}
 	}
-	return l.checkTimestamp(q.Timestamp)
+	return l.checkBound(q.Timestamp, q.NotBefore)
 }
 
 func (l *leader) admitScan(id RequestID, q *kv.Scan) {
@@ -62,8 +76,8 @@ func (l *leader) admitScan(id RequestID, q *kv.Scan) {
 		return
 	}
 	r := &read{at: q.Timestamp, task: ReadTask{Scan: q}}
-	if q.Timestamp != 0 && !l.unproven(q.Timestamp) {
-		l.await(r, id)
+	if q.Timestamp != 0 || q.NotBefore != 0 {
+		l.readAt(r, id, q.NotBefore)
 		return
 	}
 	l.drawForRead(r, id)
@@ -87,8 +101,8 @@ func (l *leader) drawForRead(r *read, id RequestID) {
 // drawn looks for writes under way only now that r is known (rule D1).
 func (r *read) drawn(l *leader, ts kv.Timestamp) {
 	r.drawing = false
-	if r.at != 0 && r.at >= ts {
-		l.answer(&r.ticket, nil, l.fromTheFuture(r.at))
+	if asked := max(r.at, r.notBefore); asked >= ts {
+		l.answer(&r.ticket, nil, l.fromTheFuture(asked))
 		return
 	}
 	if r.at == 0 {

@@ -145,6 +145,8 @@ type question struct {
 	ask     kv.AskKind
 	pending bool
 	at      kv.Instant // of the newest; before there was one, of the arrival
+
+	undecided bool // of the planted bug UndecidedCache
 }
 
 // push sees to it that a waiter's wait for a lock ends (rule F1): an older one wounds the holder, a
@@ -179,7 +181,7 @@ func (l *leader) inquire(p *prepared, ask kv.AskKind) {
 	if p.phase != locked || p.question.pending && (p.question.ask == kv.AskWound || p.question.ask == ask) {
 		return
 	}
-	p.question = question{ask: ask, pending: true, at: l.sink.Now()}
+	p.question.ask, p.question.pending, p.question.at = ask, true, l.sink.Now()
 	l.call(l.aboutTo(p, ask, 0), p, int(ask))
 }
 

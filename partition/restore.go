@@ -80,7 +80,7 @@ func (l *leader) restoreLocks(locks []mvcc.Lock) {
 		if p == nil {
 			p = &prepared{Attempt: k.Attempt, phase: locked, arrived: l.sink.Now()}
 			p.question.at = p.arrived
-			p.intent.owner, p.intent.start = p, 1 // when it read is not known: it may have been long ago
+			p.owner = p // and oldest is 0: when it read is not known, it may have been long ago
 			p.guard.Owner = &p.intent
 			l.transactions.add(p)
 		}

@@ -23,6 +23,10 @@ type Sink interface {
 	// Call asks the leader of another partition; the answer comes later as Answered(token, resp,
 	// err), at most once. It may never come.
 	Call(p *Partition, token uint64, to kv.PartitionID, req *kv.Request)
+	// Closed says that everything at or below t is applied, proposed or queued (rule G1): once what is
+	// queued is proposed, t may be published with the last index of the log. The node checks its
+	// lease after t was drawn.
+	Closed(p *Partition, t kv.Timestamp)
 	// Propose says that commands are queued: the node calls TakeProposal at the end of the
 	// turn, until it returns nil.
 	Propose(p *Partition)

@@ -19,11 +19,14 @@ import (
 //	heard TS                         the node hears of a timestamp
 //	commit r=R id=I [term= asof= start=]   with one line per part:
 //	    put K V | del K | add K N  [if-absent | if-version TS | if-value V] ;  read K ; span A B
-//	get r=R K... [at=TS]             scan r=R A B [at=TS] [reverse] [count] [keys=N]
+//	get r=R K... [at=TS | not-before=TS]            scan r=R A B [at=TS] [reverse] [count] [keys=N]
 //	outcome r=R id=I K [term= asof=]
 //	prepare r=R id=I anchor=K [p=8] [term=1 asof= start= age=]   with lines as for commit
 //	resolve r=R id=I [at=TS]         ask r=R id=I K wound|query|read [at=TS] [term= asof=]
 //	answered #N [ok | committed=TS | aborted | undecided | KIND]   the answer to a call
+//	close TS                         the node closes a timestamp that it has drawn
+//	follow r=R get K... | scan A B [keys=N] at=TS [applied=N] [replica=N]   a read at a replica that does not lead
+//	anchor N [committed=TS | aborted | undecided | KIND]   the answer to its question N
 //	drawn #N TS                      cancel r=R
 //	take [max=BYTES]                 the next entry is handed to the log
 //	commit-entry | apply             the oldest entry in flight is committed | all committed are applied
@@ -51,8 +54,9 @@ func TestStories(t *testing.T) {
 
 type story struct {
 	*world
-	task   *ReadTask
-	result *ReadResult
+	task     *ReadTask
+	result   *ReadResult
+	follower follower
 }
 
 func (s *story) run(d *datadriven.TestData) {
@@ -66,14 +70,14 @@ func (s *story) run(d *datadriven.TestData) {
 	case "commit":
 		s.p.Request(s.request(d), &kv.Request{Commit: s.parseCommit(d)})
 	case "get":
-		q := &kv.Read{Timestamp: s.stampArg(d, "at", 0)}
+		q := &kv.Read{Timestamp: s.stampArg(d, "at", 0), Stale: s.stale(d)}
 		for _, k := range s.words(d) {
 			q.Keys = append(q.Keys, kv.Key(k))
 		}
 		s.p.Request(s.request(d), &kv.Request{Read: q})
 	case "scan":
 		w := s.words(d)
-		q := &kv.Scan{Span: kv.Span{Start: kv.Key(w[0]), End: kv.Key(w[1])}, Timestamp: s.stampArg(d, "at", 0), Keys: s.number(d, "keys", 0)}
+		q := &kv.Scan{Span: kv.Span{Start: kv.Key(w[0]), End: kv.Key(w[1])}, Timestamp: s.stampArg(d, "at", 0), Keys: s.number(d, "keys", 0), Stale: s.stale(d)}
 		for _, x := range w[2:] {
 			q.Reverse = q.Reverse || x == "reverse"
 			q.CountOnly = q.CountOnly || x == "count"
@@ -99,6 +103,10 @@ func (s *story) run(d *datadriven.TestData) {
 		s.p.Request(s.request(d), &kv.Request{Outcome: &kv.OutcomeOf{
 			ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))), AsOf: s.stampArg(d, "asof", 1), Anchor: kv.Key(s.words(d)[0]),
 		}})
+	case "close":
+		s.say("%v", s.p.Close(s.stamp(d.CmdArgs[0].Key)))
+	case "follow", "anchor":
+		s.follow(d)
 	case "cancel":
 		s.p.Cancel(s.request(d))
 	case "drawn":
@@ -197,6 +205,10 @@ func (s *story) stamp(x string) kv.Timestamp {
 	return kv.Timestamp(s.atoi(x))
 }
 
+func (s *story) stale(d *datadriven.TestData) kv.Stale {
+	return kv.Stale{NotBefore: s.stampArg(d, "not-before", 0)}
+}
+
 // words are the arguments without value.
 func (s *story) words(d *datadriven.TestData) (ws []string) {
 	for _, a := range d.CmdArgs {
@@ -249,25 +261,7 @@ func (s *story) argument(d *datadriven.TestData, name string) string {
 // answered answers a call.
 func (s *story) answered(d *datadriven.TestData) {
 	token := uint64(s.atoi(strings.TrimPrefix(d.CmdArgs[0].Key, "#")))
-	resp, what := &kv.Response{Term: 1}, d.CmdArgs[1].Key
-	var err *kv.Error
-	switch what {
-	case "ok", "undecided":
-	case "aborted":
-		resp.Outcome = kv.OutcomeAborted
-	case "committed":
-		resp.Outcome, resp.Timestamp = kv.OutcomeCommitted, s.stamp(d.CmdArgs[1].Vals[0])
-	default:
-		resp = nil
-		for k := kv.Kind(1); k <= kv.KindMax; k++ {
-			if strings.ReplaceAll(k.String(), " ", "-") == what {
-				err = kv.Errorf(k, "so the story wants it")
-			}
-		}
-		if err == nil {
-			s.t.Fatalf("%s: unknown answer %q", d.Pos, what)
-		}
-	}
+	resp, err := s.parseAnswer(d, d.CmdArgs[1])
 	for i, c := range s.calls {
 		if c.token == token {
 			s.calls = append(s.calls[:i:i], s.calls[i+1:]...)

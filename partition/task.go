@@ -30,8 +30,9 @@ type ReadTask struct {
 	// Candidates are locks that may be versions to this read, by key.
 	Candidates []Candidate
 
-	heard kv.Timestamp
-	owner any // whom ReadDone concerns
+	heard  kv.Timestamp
+	owner  any     // whom ReadDone concerns
+	follow *follow // of a replica that does not lead
 }
 
 // Evaluation is what a commit needs to know of the applied state while it holds its latches.
@@ -64,6 +65,7 @@ type ReadResult struct {
 	Horizon   kv.Timestamp
 	Sums      []int64
 	restored  *restored
+	met       []mvcc.Lock // of a follower's read, by key
 }
 
 // FoundVersion is the newest version of a key. Timestamp 0: it has none.
@@ -80,6 +82,8 @@ func (t *ReadTask) Execute(r *mvcc.Reader) *ReadResult {
 	switch {
 	case t.Known != nil:
 		return t.Known
+	case t.follow != nil:
+		return t.executeFollower(r)
 	case t.Read != nil:
 		return t.executeRead(r)
 	case t.Scan != nil:

@@ -129,6 +129,8 @@ func (w *world) Reply(id RequestID, resp *kv.Response, err *kv.Error) {
 	}
 }
 
+func (w *world) Closed(_ *Partition, t kv.Timestamp) { w.say("closed at %s", stamp(t)) }
+
 func (w *world) Propose(*Partition)  { w.say("propose") }
 func (w *world) Now() kv.Instant     { return w.now }
 func (w *world) Heard() kv.Timestamp { return w.heard }
@@ -281,6 +283,9 @@ func describe(t *ReadTask) string {
 	to := "evaluate"
 	if t.Serve {
 		to = fmt.Sprintf("serve r%d", t.Request)
+		if t.Follows() {
+			to = fmt.Sprintf("follow r%d", t.Request)
+		}
 	}
 	switch {
 	case t.Known != nil:

@@ -152,6 +152,17 @@ func (g *Group) Commit() kv.LogIndex { return kv.LogIndex(g.rn.BasicStatus().Get
 // LastIndex is the last log index that is durable here.
 func (g *Group) LastIndex() kv.LogIndex { return g.log.view.LastIndex() }
 
+// LastProposed is the index of the newest entry that was handed to the log here, durable or not. Once
+// the Set is drained, a leader has proposed none above it.
+func (g *Group) LastProposed() kv.LogIndex {
+	for i := len(g.log.queue) - 1; i >= 0; i-- {
+		if es := g.log.queue[i].Log.Entries; len(es) > 0 {
+			return es[len(es)-1].Index
+		}
+	}
+	return g.LastIndex()
+}
+
 // View is the group's index of the log.
 func (g *Group) View() *wal.View { return g.log.view }
 

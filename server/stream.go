@@ -73,19 +73,22 @@ type batches interface {
 }
 
 // serve is the life of a stream: this goroutine sends. It ends when the client or the
-// connection does, or at stop; Recv must end then, and received is closed once it has.
+// connection does, or at stop; Recv must end then, and received is closed once it has and all
+// that was left is cancelled.
 func serve(b Backend, over batches, stop <-chan struct{}) (received <-chan struct{}, err *kv.Error) {
 	s := &stream{backend: b, batches: over, wake: make(chan struct{}, 1), book: book{waiting: map[uint64]*op{}}}
 	ended := make(chan *kv.Error, 1)
+	left := make(chan []*op, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		ended <- s.receive()
+		for _, o := range <-left { // only now is all of it submitted: before that, nothing could be cancelled
+			b.Cancel(&o.Submission)
+		}
 	}()
 	err = s.send(ended, stop)
-	for _, o := range s.end() {
-		b.Cancel(&o.Submission)
-	}
+	left <- s.end()
 	return done, err
 }
 

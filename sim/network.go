@@ -72,6 +72,12 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 	n.w.trace.bytes(raw)
 	if m.Raft != nil {
 		n.w.traps.sent(n.w, from, to, m.Raft)
+		if n.w.traps.silenced(n.w, m.Raft) {
+			return
+		}
+	}
+	if m.Call != nil {
+		n.w.traps.called(n.w, from, to, raw, m.Call.Request)
 	}
 	if from == to {
 		n.local(from, raw)

@@ -28,6 +28,7 @@ var regressions = []struct {
 	{"the followers of a leader that was stopped as damaged elect another one", "enginerot", 0, 0, 8, 20 * time.Second},
 	{"damage beside the keys that a snapshot replaces takes nothing with it", "enginerot", 0, 0, 39, 20 * time.Second},
 	{"the first write of a cluster comes from a client that has heard of no timestamp", "hot", 0, 0, 3, 2 * time.Second},
+	{"an addition that is prepared again after its resolve does not change the version that it made", "late", 0, 0, 1, 30 * time.Second},
 	{"a replica that goes, comes back and goes again is forgotten by the log once", "moving", 0, 3, 2100, 10 * time.Second},
 }
 

@@ -79,5 +79,6 @@ type LinkFaults struct {
 // Limits are what must hold in a scenario, beside what must hold always.
 type Limits struct {
 	Heal time.Duration // after the end of all faults every partition takes writes within it
+	Wait time.Duration // of one of the transactions that are there to want the same
 	Gap  time.Duration // between two acknowledged writes to a partition, where no fault explains more; 0 = not judged
 }

@@ -122,7 +122,7 @@ func scenarios() []*Scenario {
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
 	}
-	return append(all, crossings()...)
+	return append(append(all, crossings()...), callScenarios()...)
 }
 
 // Find is the scenario of a name, nil if there is none.

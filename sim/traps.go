@@ -29,6 +29,7 @@ type traps struct {
 	flipped    map[kv.NodeID]bool // machines whose disk was damaged
 	byEvent    map[string]bool    // traps that are sprung by what happens
 	refusals   map[refusal][]ns   // of snapshots, since the last one that was taken
+	calls      callTraps
 }
 
 // member is a replica by its place.
@@ -44,6 +45,7 @@ type aimed func(w *World, id kv.PartitionID, x, y, z kv.NodeID)
 var aimedTraps = map[string]aimed{
 	"iso": trapIso, "mark": trapMark, "slowacks": trapSlowAcks, "drift": trapDrift, "epoch": trapEpoch, "sticky": trapSticky, "regain": trapRegain, "pause": trapPause,
 	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry, "rejoin": trapRejoin,
+	"ghost": trapGhost, "stale": trapStale,
 }
 
 // setTraps lays the scenario's traps.
@@ -205,6 +207,7 @@ func (t *traps) sent(w *World, from, to kv.NodeID, f *replication.Frame) {
 // appended looks at each log write: a leader that has just appended a change of the
 // configuration is cut off about when it commits it.
 func (t *traps) appended(w *World, p *process, a *replication.Append) {
+	t.raised(w, p, a)
 	if !t.byEvent["joint"] || w.phase.calm {
 		return
 	}

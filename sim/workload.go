@@ -58,6 +58,7 @@ var workloads = map[string]workload{
 	"cycle":     cycle,
 	"handover":  handover,
 	"twins":     twins,
+	"rival":     rival,
 }
 
 // bankTotal is what the accounts of each bank hold together.

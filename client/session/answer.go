@@ -136,8 +136,8 @@ func (c *Call) dead(e *kv.Error) Action {
 		}
 		c.learnTerm(e)
 	}
-	if c.op.Named || e.Kind == kv.Aborted && len(c.name.commit.Parts) > 0 {
-		return c.fail(e) // wounded by another transaction, as a rule: its reads must be made again (rule I5)
+	if c.op.Named {
+		return c.fail(e)
 	}
 	return c.rename(e)
 }

@@ -21,8 +21,8 @@
 //     was ever done under it (a commit with Split that is WrongPartition).
 //   - A commit may be sent with Parts: what it reads and writes is parted by the partitions of the
 //     map when it gets its name, and all copies under the name have the same parts.
-//   - A commit that is finally aborted because of what others did (Conflict, TooOld, and Aborted
-//     for one with Parts) is not sent again: its reads must be made again (rule I5).
+//   - A commit that is finally aborted because of what others did (Conflict, TooOld) is not sent
+//     again: its reads must be made again (rule I5).
 //   - A copy whose answer was lost leaves the call unsure. An unsure call never ends with an
 //     error that means "not done", unless that error is about the id.
 //   - Every wait is bounded, with full jitter; the number of retries is not: the shell ends a

@@ -136,8 +136,8 @@ func TestSplitFinal(t *testing.T) {
 	}{
 		{"stale term", two, false, kv.Error{Kind: kv.StaleTerm, Term: 6}, true},
 		{"stale term, lost", two, true, kv.Error{Kind: kv.StaleTerm, Term: 6}, true},
-		{"aborted", two, false, kv.Error{Kind: kv.Aborted}, false},
-		{"aborted, lost", two, true, kv.Error{Kind: kv.Aborted}, false},
+		{"aborted", two, false, kv.Error{Kind: kv.Aborted}, true},
+		{"aborted, lost", two, true, kv.Error{Kind: kv.Aborted}, true},
 		{"aborted in one partition", one, false, kv.Error{Kind: kv.Aborted}, true},
 		{"conflict", two, true, kv.Error{Kind: kv.Conflict}, false},
 		{"too old", two, true, kv.Error{Kind: kv.TooOld}, false},

@@ -116,13 +116,19 @@ type call struct {
 // execute runs one command. All its errors have been made ready for explain.
 func (a *app) execute(ctx context.Context, args []string) (note string, err error) {
 	c := &call{app: a, globals: a.defaults}
+	err = c.run(ctx, args)
+	return c.note, err
+}
+
+// run is execute for a call that is given.
+func (c *call) run(ctx context.Context, args []string) error {
 	root := newRoot(c)
 	root.SetArgs(reorderNegatives(root, args))
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetIn(c.app.in)
+	root.SetOut(c.app.out)
+	root.SetErr(c.app.err)
 	ran, err := root.ExecuteContextC(ctx)
-	return c.note, c.finish(ctx, ran, err)
+	return c.finish(ctx, ran, err)
 }
 
 // finish gives an error its kind and the name of its command.

@@ -274,8 +274,10 @@ func (c *call) expectation(f *pflag.FlagSet, value, version string) (kv.Expect, 
 
 func newAdd(c *call) *cobra.Command {
 	return &cobra.Command{
-		Use:               "add KEY N",
-		Short:             "Add to a decimal integer; an absent key counts as 0",
+		Use:   "add KEY N",
+		Short: "Add to a decimal integer; an absent key counts as 0",
+		Long: `add prints the sum. In a transaction there is none before the commit, which refuses a value that is no
+integer: the key is not read, so that transactions which only add to it do not conflict.`,
 		Args:              exactly("KEY", "N"),
 		ValidArgsFunction: c.completeKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -310,7 +312,7 @@ func newOutcome(c *call) *cobra.Command {
 committed by then never will be.`,
 		Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
+			err := c.withStore(cmd, func(ctx context.Context, s store.Store) error {
 				o, err := outcome(ctx, s, args[0])
 				if err != nil {
 					return err
@@ -322,8 +324,18 @@ committed by then never will be.`,
 				}
 				return err
 			})
+			return stillUnknown(err)
 		},
 	}
+}
+
+// stillUnknown makes an outcome that is not to be had now out of a cluster that does not answer.
+func stillUnknown(err error) error {
+	switch kv.KindOf(err) {
+	case kv.Unavailable, kv.Timeout, kv.NotLeader, kv.WrongPartition:
+		return kv.Errorf(kv.Ambiguous, "the outcome is not to be had now, ask again when the cluster is healthy: %s", kv.AsError(err).Message)
+	}
+	return err
 }
 
 // outcome asks by a token, or by the id alone, which does in the process whose write it was.

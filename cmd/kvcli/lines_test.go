@@ -25,6 +25,9 @@ func TestShellCompletion(t *testing.T) {
 	if out := a.must(t, "__complete", "get", "us"); !strings.HasPrefix(out, "user:1\n:") {
 		t.Errorf("keys in a shell: %q, want only the one without quotes", out)
 	}
+	if out := a.must(t, "__complete", "explain", "get", "us"); !strings.HasPrefix(out, "user:1\n:") {
+		t.Errorf("keys of what is explained: %q", out)
+	}
 	if out := a.must(t, "__complete", "get", "k", "-o", ""); !strings.Contains(out, "jsonl") {
 		t.Errorf("formats: %q", out)
 	}
@@ -159,6 +162,10 @@ func TestPromptCompletion(t *testing.T) {
 		{"scan --key", 10, "scan ", []string{"--keys-only", "--keyspace"}, ""},
 		{"get ü user", 10, "get ü ", nil, ""},
 		{"put user:1 ", 11, "put user:1 ", nil, ""},
+		{"begin ", 6, "begin ", []string{"ro "}, ""},
+		{"begin ro ", 9, "begin ro ", []string{"at "}, ""},
+		{"explain sc", 10, "explain ", []string{"scan "}, ""},
+		{"explain get user:", 17, "explain get ", []string{"user:1", "user:2"}, ""},
 	} {
 		head, list, tail := ed.complete(c.line, c.pos)
 		slices.Sort(list)

@@ -164,3 +164,60 @@ func importReal(t *testing.T, a *testApp) {
 		t.Errorf("verify of a changed key: %d, %s", code, talk)
 	}
 }
+
+// lines runs commands one by one in a script that stays open.
+func (ta *testApp) lines(t *testing.T, commands ...string) (out string, err error) {
+	t.Helper()
+	ta.out.Reset()
+	ta.mode = modeScript
+	for _, line := range commands {
+		if _, err := ta.execute(t.Context(), strings.Fields(line)); err != nil {
+			return ta.out.String(), err
+		}
+	}
+	return ta.out.String(), nil
+}
+
+// TestRealTransactions is two people at one cluster, over three partitions.
+func TestRealTransactions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a node")
+	}
+	address := startNode(t)
+	waitUntilServing(t, newRealApp(t, address))
+	ada, bob := newRealApp(t, address), newRealApp(t, address)
+	bob.must(t, "keyspace", "create", "r", "--split-at", "g,p")
+	for _, a := range []*testApp{ada, bob} {
+		a.defaults.keyspace, a.defaults.format = "r", "raw"
+	}
+	step := func(a *testApp, want string, commands ...string) {
+		t.Helper()
+		if out, err := a.lines(t, commands...); err != nil || versionLine.ReplaceAllString(out, "V") != want {
+			t.Fatalf("%q: printed %q, want %q: %v", commands, out, want, err)
+		}
+	}
+	step(ada, "V\na\t1\nh\t2\nz\t3\n", "begin", "put a 1", "add h 2", "put z 3", "commit", "scan")
+	step(ada, "1\n3\n", "begin", "get a", "count", "put h 7")
+	step(bob, "V\n2\n", "put a 1", "get h")
+	if _, err := ada.lines(t, "commit"); exitCode(err) != exitConflict {
+		t.Fatalf("a was written after it was read: %v", err)
+	}
+	step(ada, "V\n", "retry", "commit") // the same value: the same to a person
+	step(ada, "7\n", "begin", "get h", "put z 9")
+	step(bob, "V\n", "put h 8")
+	if _, err := ada.lines(t, "commit"); exitCode(err) != exitConflict {
+		t.Fatalf("h was written after it was read: %v", err)
+	}
+	if _, err := ada.lines(t, "retry"); exitCode(err) != exitConflict || !strings.Contains(explain(err), "get h gave 7 and gives 8 now") {
+		t.Fatalf("it is not the same: %v", err)
+	}
+	step(ada, "3\n", "rollback", "get z")
+	step(ada, "1\n", "begin ro", "get a")
+	step(bob, "V\n", "del a")
+	step(ada, "1\na\t1\nh\t8\nz\t3\n", "get a", "scan", "rollback")
+	step(ada, "", "begin", "cas a --expect-absent 5", "put z 6")
+	out, err := ada.lines(t, "explain commit -o csv", "get a", "txs -o csv", "locks -o csv")
+	if err != nil || !strings.Contains(out, ",anchor,1,"+address+",") || strings.Count(out, ",prepare,") != 1 || strings.Count(out, ",participant,1,"+address) < 1 || !strings.Contains(out, "\n5\n") {
+		t.Errorf("explain commit: %v\n%s", err, out)
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 const rootLong = `kvcli talks to a kvd cluster: one command, a prompt (kvcli alone on a terminal),
 or a script (kvcli < FILE: one command a line, # starts a comment, the first error ends it).
+In the last two, begin opens a transaction that goes on until commit or rollback.
 
 Keys and values are written as
   word          letters, digits and punctuation, taken as they are
@@ -49,7 +50,8 @@ func newRoot(c *call) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	root.CompletionOptions.DisableDefaultCmd = c.app.mode != modeOnce
 	addGroup(root, "data", "Keys and values:", newPut(c), newGet(c), newDel(c), newCas(c), newAdd(c), newScan(c), newCount(c))
-	addGroup(root, "transactions", "Transactions (begin to retry: in a prompt or script):", newBegin(c), newCommit(c), newRollback(c), newRetry(c), newOutcome(c))
+	addGroup(root, "transactions", "Transactions (begin to retry: in a prompt or script):", newBegin(c), newCommit(c), newRollback(c), newRetry(c),
+		newOutcome(c), newTxs(c), newLocks(c), newExplain(c))
 	addGroup(root, "cluster", "The cluster:", newKeyspace(c), newStatus(c), newNodes(c), newPartitions(c), newLocate(c), newCheck(c), newMoveLeader(c))
 	addGroup(root, bulkGroup, "In bulk:", newImport(c), newVerify(c), newExport(c), newBench(c))
 	root.AddCommand(newVersion(c))

@@ -130,6 +130,16 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
+func TestOutcomeThatIsNotToBeHad(t *testing.T) {
+	for _, kind := range []kv.Kind{kv.Unavailable, kv.Timeout, kv.NotLeader} {
+		a := newTestApp("")
+		a.fake.FailWith(func(string, []byte) error { return kv.Errorf(kind, "nobody answers") })
+		if out, talk, code := a.run("outcome", "t-"+kv.TxID{1}.String()); code != exitAmbiguous || out != "" || !strings.Contains(talk, "nobody answers") {
+			t.Errorf("%s: exit code %d, printed %q, said %q", kind, code, out, talk)
+		}
+	}
+}
+
 func TestTransactionsNeedLines(t *testing.T) {
 	a := newTestApp("")
 	for _, args := range [][]string{{"begin"}, {"commit"}, {"rollback"}, {"retry"}} {
@@ -191,5 +201,25 @@ func TestCompletionReadsOutsideOfTheTransaction(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), `"reads":0`) {
 		t.Errorf("printed %s", &out)
+	}
+}
+
+// What is explained fails as it does otherwise, and the request that failed is shown.
+func TestExplainOfAConflict(t *testing.T) {
+	a := newTestApp("")
+	a.must(t, "put", "a", "1")
+	refused := func(op string) error {
+		if op == "commit" {
+			return kv.Errorf(kv.Conflict, "overtaken")
+		}
+		return nil
+	}
+	out, talk, code := a.script(refused, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
+		t.Errorf("exit code %d, printed %q, said %q", code, out, talk)
+	}
+	a.fake.FailWith(nil)
+	if out := a.must(t, "explain", "get", "a", "-o", "raw"); !strings.HasPrefix(out, "1\tread\t10\treader\t") {
+		t.Errorf("explained once: %q", out)
 	}
 }

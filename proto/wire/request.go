@@ -15,10 +15,11 @@ const (
 	partOutcome     = 4 // as AskFinal
 	partReadStamped = 5
 	partTransaction = 6 // a commit with Age, Parts or both
-	partsOfClients  = partTransaction
-	partAsk         = 7 // the parts from here on come from nodes only
-	partPrepare     = 8
-	partResolve     = 9
+	partReadStale   = 7 // a read with anything of kv.Stale
+	partsOfClients  = partReadStale
+	partAsk         = 8 // the parts from here on come from nodes only
+	partPrepare     = 9
+	partResolve     = 10
 )
 
 // The flags of a scan.
@@ -26,7 +27,16 @@ const (
 	scanReverse   = 1
 	scanKeysOnly  = 2
 	scanCountOnly = 4
-	scanFlagsAll  = scanReverse | scanKeysOnly | scanCountOnly
+	scanFollower  = 8
+	scanNotBefore = 16 // a timestamp follows
+	scanFlagsAll  = scanReverse | scanKeysOnly | scanCountOnly | scanFollower | scanNotBefore
+)
+
+// The flags of a stale read.
+const (
+	readStamped  = 1
+	readFollower = 2
+	readFlagsAll = readStamped | readFollower
 )
 
 // Op is a decoded request with room for its parts, so that a read or write of one key takes
@@ -70,9 +80,13 @@ func appendRequest(b []byte, q *kv.Request) []byte {
 }
 
 func appendRead(b []byte, q *kv.Read) []byte {
-	if q.Stamped {
+	switch {
+	case q.Stale != kv.Stale{}:
+		b = append(b, partReadStale, flag(q.Stamped, readStamped)|flag(q.Follower, readFollower))
+		b = appendTimestamp(b, q.NotBefore)
+	case q.Stamped:
 		b = append(b, partReadStamped)
-	} else {
+	default:
 		b = append(b, partRead)
 	}
 	b = appendTimestamp(b, q.Timestamp)
@@ -85,7 +99,11 @@ func appendRead(b []byte, q *kv.Read) []byte {
 
 func appendScan(b []byte, q *kv.Scan) []byte {
 	b = appendTimestamp(b, q.Timestamp)
-	b = append(b, flag(q.Reverse, scanReverse)|flag(q.KeysOnly, scanKeysOnly)|flag(q.CountOnly, scanCountOnly))
+	b = append(b, flag(q.Reverse, scanReverse)|flag(q.KeysOnly, scanKeysOnly)|flag(q.CountOnly, scanCountOnly)|
+		flag(q.Follower, scanFollower)|flag(q.NotBefore != 0, scanNotBefore))
+	if q.NotBefore != 0 {
+		b = appendTimestamp(b, q.NotBefore)
+	}
 	b = binary.AppendUvarint(b, uint64(max(q.Keys, 0)))
 	b = binary.AppendUvarint(b, uint64(max(q.Bytes, 0)))
 	return appendSpan(b, q.Span)
@@ -191,6 +209,14 @@ func (op *Op) decode(r *reader, parts uint8) *kv.Error {
 	case partRead, partReadStamped:
 		op.read.Stamped = part == partReadStamped
 		op.decodeRead(r)
+	case partReadStale:
+		flags := r.u8()
+		if flags&^readFlagsAll != 0 {
+			r.fail()
+		}
+		op.read.Stamped, op.read.Follower = flags&readStamped != 0, flags&readFollower != 0
+		op.read.NotBefore = r.timestamp()
+		op.decodeRead(r)
 	case partScan:
 		op.decodeScan(r)
 	case partCommit:
@@ -237,6 +263,10 @@ func (op *Op) decodeScan(r *reader) {
 	q.Reverse = flags&scanReverse != 0
 	q.KeysOnly = flags&scanKeysOnly != 0
 	q.CountOnly = flags&scanCountOnly != 0
+	q.Follower = flags&scanFollower != 0
+	if flags&scanNotBefore != 0 {
+		q.NotBefore = r.timestamp()
+	}
 	q.Keys = int(min(r.uvarint(), kv.ScanPageKeysMax))
 	q.Bytes = int(min(r.uvarint(), kv.ScanPageBytesMax))
 	q.Span = r.span()

@@ -66,14 +66,14 @@ func randomRequest(rng *rand.Rand) *kv.Request {
 	at := kv.Timestamp(rng.Uint64())
 	switch rng.IntN(4) {
 	case 0:
-		q.Read = &kv.Read{Timestamp: at, Keys: list(rng, 4, key), Stamped: rng.IntN(2) == 0}
+		q.Read = &kv.Read{Timestamp: at, Keys: list(rng, 4, key), Stamped: rng.IntN(2) == 0, Stale: randomStale(rng)}
 		if q.Read.Keys == nil {
 			q.Read.Keys = []kv.Key{}
 		}
 	case 1:
 		q.Scan = &kv.Scan{
 			Span: randomSpan(rng), Timestamp: at, Reverse: rng.IntN(2) == 0, KeysOnly: rng.IntN(2) == 0, CountOnly: rng.IntN(2) == 0,
-			Keys: rng.IntN(kv.ScanPageKeysMax), Bytes: rng.IntN(kv.ScanPageBytesMax),
+			Keys: rng.IntN(kv.ScanPageKeysMax), Bytes: rng.IntN(kv.ScanPageBytesMax), Stale: randomStale(rng),
 		}
 	case 2:
 		q.Commit = &kv.Commit{
@@ -98,6 +98,14 @@ func randomRequest(rng *rand.Rand) *kv.Request {
 		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: key()}
 	}
 	return q
+}
+
+func randomStale(rng *rand.Rand) (s kv.Stale) {
+	s.Follower = rng.IntN(2) == 0
+	if rng.IntN(2) == 0 {
+		s.NotBefore = kv.Timestamp(rng.Uint64())
+	}
+	return s
 }
 
 // randomCall is one that only a node sends.

@@ -1,5 +1,5 @@
-// Package chaos takes nodes away from a real cluster under load, and insists that nothing
-// that was acknowledged is lost, and nothing happens twice.
+// Package chaos takes nodes away from a real cluster under load and cuts the network between them, and
+// insists that nothing that was acknowledged is lost, and nothing happens twice.
 //
 //	registers   one writer a key, values that name key and number; every write's fate is known
 //	counters    many adders of 1; no two may get the same sum
@@ -13,6 +13,14 @@
 // for until it is known, and that answer must be true for ever. So at the end there is
 // one right value of every key.
 //
-// What it owns: the books. The faults are in the tests; processes are package cluster's.
-// KVD_SOAK=10m has TestSoak make random faults for that long (make soak).
+// Transactions are another load, over partitions of several keyspaces:
+//
+//	lists       appends to lists; sim/check finds out whether any order explains what was read
+//	bank        transfers, and audits whose sum must be right at every moment, now and in the past
+//	markers     commits whose answer is given up at a random moment: their outcome must become
+//	            known, be true, and hold for both of the marker's partitions
+//
+// What it owns: the books, and the choice of faults (soak). Processes and the network are package
+// cluster's. TestSoak makes faults at random for KVD_SOAK=10m, half a minute if nobody says (make
+// soak). A run that fails says the seed, all faults and what contradicts what, and keeps the logs.
 package chaos

@@ -29,7 +29,7 @@ func TestBooks(t *testing.T) {
 		{"nothing, before the first write", 0, 0, nil, true},
 		{"a large value", 51, 51, value(key, 51), true},
 	} {
-		l, r := &Load{t: t}, &register{key: key, seen: map[int64]bool{}}
+		l, r := &Load{crew: crew{t: t}}, &register{key: key, seen: map[int64]bool{}}
 		r.started.Store(c.started)
 		r.read(l, c.known, c.value, c.value != nil)
 		if (len(l.failures) == 0) != c.good {
@@ -52,7 +52,7 @@ func TestSettle(t *testing.T) {
 		{errors.New("anything"), didNot, false},
 		{client.ErrCAS, didNot, false},
 	} {
-		l := &Load{t: t}
+		l := &Load{crew: crew{t: t}}
 		if got := l.settle(nil, "a write", c.err); got != c.want || (len(l.failures) == 0) != c.good {
 			t.Errorf("%v: fate %d, %q", c.err, got, l.failures)
 		}

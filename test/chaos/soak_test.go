@@ -4,84 +4,97 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/kvd-db/kvd/test/cluster"
 )
 
-// soakVariable says for how long TestSoak runs.
-const soakVariable = "KVD_SOAK"
+const (
+	// soakVariable says for how long the soaks run.
+	soakVariable = "KVD_SOAK"
+	// seedVariable has a soak make the same choices again. Processes and the clock do not repeat
+	// themselves, so that much the same happens, not the same.
+	seedVariable = "KVD_SOAK_SEED"
+	// soakShort is for how long the soak of transactions runs if nobody says.
+	soakShort = 25 * time.Second
+)
 
-// TestSoak makes random faults, one after the other, with some writes in between.
-func TestSoak(t *testing.T) {
+// soakTime is what soakVariable says; 0: nothing.
+func soakTime(t *testing.T) time.Duration {
 	text := os.Getenv(soakVariable)
 	if text == "" {
-		t.Skipf("it runs for as long as %s says, such as 10m", soakVariable)
+		return 0
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		t.Fatalf("%s: %v", soakVariable, err)
 	}
-	c, l := start(t, "--dead-after", "3s")
-	faults := []struct {
-		name string
-		make func(*testing.T, *cluster.Cluster, *Load, *cluster.Node)
-	}{
-		{"kill", soakKill}, {"kill all", soakKillAll}, {"pause", soakPause}, {"stop", soakStop}, {"wipe", soakWipe}, {"move leaders", soakMove},
+	return d
+}
+
+func soakSeed(t *testing.T) uint64 {
+	text := os.Getenv(seedVariable)
+	if text == "" {
+		return rand.Uint64()
 	}
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		f, n := faults[rand.IntN(len(faults))], c.Nodes[rand.IntN(len(c.Nodes))]
-		t.Logf("%s, node %d", f.name, n.ID)
-		f.make(t, c, l, n)
-		c.WaitHealthy(t)
-		l.Await(int64(rand.IntN(2 * some)))
-	}
-	l.Verify()
-}
-
-func soakKill(t *testing.T, _ *cluster.Cluster, l *Load, n *cluster.Node) {
-	n.Kill(t)
-	l.Await(int64(rand.IntN(2 * some)))
-	n.Restart(t)
-}
-
-func soakKillAll(t *testing.T, c *cluster.Cluster, _ *Load, _ *cluster.Node) {
-	c.KillAll(t)
-	c.Restart(t)
-}
-
-func soakPause(t *testing.T, _ *cluster.Cluster, l *Load, n *cluster.Node) {
-	n.Pause(t)
-	l.Await(int64(rand.IntN(2 * some)))
-	n.Continue(t)
-}
-
-func soakStop(t *testing.T, _ *cluster.Cluster, l *Load, n *cluster.Node) {
-	if code := n.Stop(t); code != 0 {
-		t.Errorf("node %d ended with exit code %d after SIGTERM:\n%s", n.ID, code, n.LogTail())
-	}
-	l.Await(int64(rand.IntN(2 * some)))
-	n.Restart(t)
-}
-
-func soakWipe(t *testing.T, c *cluster.Cluster, _ *Load, n *cluster.Node) {
-	was := n.ID
-	n.Kill(t)
-	n.Wipe(t)
-	n.Restart(t)
-	c.Eventually(t, "replicas on the new node in place of the old one's", func() error { return replaced(t, c, was) })
-}
-
-// soakMove moves leaders about while the load runs.
-func soakMove(t *testing.T, c *cluster.Cluster, l *Load, n *cluster.Node) {
-	all, err := c.Partitions(t)
+	seed, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		t.Logf("partitions: %v", err)
-		return
+		t.Fatalf("%s: %v", seedVariable, err)
 	}
-	for _, p := range all {
-		_ = c.CLI(t, "move-leader", "--to", fmt.Sprint(n.ID), fmt.Sprint(p.ID)) // it may lead already, or not be able to
-		l.Await(10)
+	return seed
+}
+
+// soakNodes is a cluster behind proxies. A node counts as dead soon, so that wiped ones are replaced.
+func soakNodes(t *testing.T) *cluster.Cluster {
+	if testing.Short() {
+		t.Skip("it starts processes")
 	}
+	c := cluster.NewBehindProxies(t, 3, "--dead-after", "6s")
+	c.Restart(t)
+	return c
+}
+
+func newSoak(t *testing.T, c *cluster.Cluster, seed uint64, load work) *soak {
+	s := &soak{t: t, cluster: c, load: load, rng: rand.New(rand.NewPCG(seed, 0)), began: time.Now(), counts: map[string]int{}}
+	t.Logf("%s=%d", seedVariable, seed)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("failed with %s=%d after these faults:\n%s\nthe nodes' logs are in %s", seedVariable, seed, strings.Join(s.schedule, "\n"), c.KeepLogs(t))
+		}
+	})
+	return s
+}
+
+// TestSoak runs transactions over several partitions while nodes are killed and paused and the network
+// between them is cut: their histories must be strictly serializable, and all outcomes true.
+func TestSoak(t *testing.T) {
+	d, seed := soakTime(t), soakSeed(t)
+	if d == 0 {
+		d = soakShort
+	}
+	c := soakNodes(t)
+	load := StartTransactions(t, c, seed)
+	s := newSoak(t, c, seed, load)
+	load.Await(some)
+	s.run(d, processFaults, networkFaults)
+	load.Verify()
+	t.Log("faults: " + strings.TrimPrefix(fmt.Sprint(s.counts), "map"))
+}
+
+// TestSoakWrites is the same for single writes; it runs only if a time is given.
+func TestSoakWrites(t *testing.T) {
+	d, seed := soakTime(t), soakSeed(t)
+	if d == 0 {
+		t.Skipf("it runs for as long as %s says, such as 10m", soakVariable)
+	}
+	c := soakNodes(t)
+	load := StartLoad(t, c)
+	s := newSoak(t, c, seed, load)
+	load.Await(some)
+	s.run(d, processFaults, networkFaults)
+	load.Verify()
+	t.Log("faults: " + strings.TrimPrefix(fmt.Sprint(s.counts), "map"))
 }

@@ -216,6 +216,12 @@ func (c *Client) Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, 
 	return a, translate(nil, err)
 }
 
+// Transactions implements Admin.
+func (c *Client) Transactions(ctx context.Context, p kv.PartitionID) (*kv.TransactionsAnswer, error) {
+	a, err := c.client.Admin().Transactions(ctx, p)
+	return a, translate(nil, err)
+}
+
 // MoveLeader implements Admin.
 func (c *Client) MoveLeader(ctx context.Context, p kv.PartitionID, to kv.NodeID) error {
 	return translate(nil, c.client.Admin().MoveLeader(ctx, p, to))

@@ -98,6 +98,8 @@ type Admin interface {
 	Topology(ctx context.Context, keyspace string) (*kv.Topology, error)
 	Status(ctx context.Context) (*kv.Status, error)
 	Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, error)
+	// Transactions is what a partition's leader knows of those over several partitions.
+	Transactions(ctx context.Context, p kv.PartitionID) (*kv.TransactionsAnswer, error)
 	// MoveLeader hands a partition's leadership over; to = 0: to any other voter.
 	MoveLeader(ctx context.Context, p kv.PartitionID, to kv.NodeID) error
 }

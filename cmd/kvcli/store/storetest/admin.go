@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -93,6 +94,18 @@ func (f *Fake) Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, er
 		a.Digests = append(a.Digests, kv.ReplicaDigest{Node: n.ID, Hash: 0xabc, Keys: 2, Versions: 3})
 	}
 	return a, nil
+}
+
+// Transactions implements store.Admin: those of SetTransactions.
+func (f *Fake) Transactions(ctx context.Context, p kv.PartitionID) (*kv.TransactionsAnswer, error) {
+	if _, err := f.enter(ctx, "transactions", fmt.Append(nil, p)); err != nil {
+		return nil, err
+	}
+	defer f.mu.Unlock()
+	if a := f.transactions[p]; a != nil {
+		return a, nil
+	}
+	return &kv.TransactionsAnswer{Partition: p, Node: 1}, nil
 }
 
 // MoveLeader implements store.Admin.

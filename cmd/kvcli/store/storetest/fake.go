@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/btree"
 
@@ -34,8 +35,10 @@ type cluster struct {
 	moves     []kv.MoveLeader
 	fault     func(op string, key []byte) error
 	checks    map[kv.PartitionID]*kv.CheckAnswer
-	writes    int
-	begun     int // transactions
+
+	transactions map[kv.PartitionID]*kv.TransactionsAnswer
+	writes       int
+	begun        int // transactions
 }
 
 // versions are those of one key, the newest last; one without value is a deletion.
@@ -51,6 +54,8 @@ func New() *Fake {
 		data:     map[string]*btree.BTreeG[versions]{},
 		outcomes: map[kv.TxID]kv.Outcome{},
 		checks:   map[kv.PartitionID]*kv.CheckAnswer{},
+
+		transactions: map[kv.PartitionID]*kv.TransactionsAnswer{},
 	}
 	f := &Fake{cluster: c, keyspace: "default"}
 	if err := f.CreateKeyspace(context.Background(), kv.CreateKeyspace{Name: "default", Scheme: kv.SchemeRange}); err != nil {
@@ -81,6 +86,13 @@ func (c *cluster) SetCheck(a *kv.CheckAnswer) {
 	c.checks[a.Partition] = a
 }
 
+// SetTransactions says what Transactions answers.
+func (c *cluster) SetTransactions(a *kv.TransactionsAnswer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transactions[a.Partition] = a
+}
+
 // Moves are the leader moves asked for so far.
 func (c *cluster) Moves() []kv.MoveLeader {
 	c.mu.Lock()
@@ -95,8 +107,32 @@ func (c *cluster) Writes() int {
 	return c.writes
 }
 
+// methods are the operations that are one request to a partition.
+var methods = map[string]string{
+	"get": "read", "scan": "scan", "count": "scan", "put": "commit", "del": "commit", "cas": "commit", "add": "commit", "commit": "commit",
+}
+
+// note tells a trace of an operation: each is one request of a millisecond, to partition 10 on node 1.
+func note(ctx context.Context, op string, err error) {
+	t := store.TraceOf(ctx)
+	if t == nil || methods[op] == "" {
+		return
+	}
+	r := store.Request{
+		Method: methods[op], Node: nodes[0].Address, Partition: 10, Start: time.UnixMilli(int64(len(t.Requests()))), Elapsed: time.Millisecond, Err: err,
+	}
+	if err == nil {
+		r.Bytes, r.Timestamp = 20, kv.MakeTimestamp(1_795_500_000_000, 0)
+	}
+	if op == "commit" && err == nil {
+		r.Others = []kv.PartitionID{11}
+	}
+	t.Add(r)
+}
+
 // enter checks context and fault, and locks.
-func (f *Fake) enter(ctx context.Context, op string, key []byte) (*btree.BTreeG[versions], error) {
+func (f *Fake) enter(ctx context.Context, op string, key []byte) (tree *btree.BTreeG[versions], err error) {
+	defer func() { note(ctx, op, err) }()
 	f.mu.Lock()
 	fault := f.fault
 	f.mu.Unlock()
@@ -109,7 +145,7 @@ func (f *Fake) enter(ctx context.Context, op string, key []byte) (*btree.BTreeG[
 		return nil, err
 	}
 	f.mu.Lock()
-	tree := f.data[f.keyspace]
+	tree = f.data[f.keyspace]
 	if tree == nil {
 		f.mu.Unlock()
 		return nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist: create it first", f.keyspace)

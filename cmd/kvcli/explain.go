@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kvd-db/kvd/cmd/kvcli/output"
+	"github.com/kvd-db/kvd/cmd/kvcli/store"
+	"github.com/kvd-db/kvd/kv"
+)
+
+const explainLong = `explain runs a command, prints nothing of what it finds, and shows every request that was made
+for it: which copy of it (attempt), to which partition and node, as what (reader, anchor or
+participant), when it began and how long it took, the bytes of the answer, the timestamp in it, and what became of it.
+Participants were asked by the leader of the anchor, which does not tell how long that took.
+In a transaction, explain commit shows the commit. A command that asks nobody, as a put in a
+transaction or a get of a key that was read before, has no rows.`
+
+func newExplain(c *call) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain COMMAND...",
+		Short: "Run a command and show the requests that it made",
+		Long:  explainLong,
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, partial string) ([]string, cobra.ShellCompDirective) {
+			return c.app.candidates(cmd.Context(), args, partial), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usage("explain takes a command, as in: explain get KEY")
+			case args[0] == cmd.Name():
+				return usage("an explanation cannot be explained: leave out one explain")
+			}
+			return c.explain(cmd.Context(), args)
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows the command is its own
+	return cmd
+}
+
+// explain runs a command with its data thrown away. The format is the one that the command asks for.
+func (c *call) explain(ctx context.Context, args []string) error {
+	trace := &store.Trace{}
+	inner := &call{app: c.app, globals: c.globals}
+	out := c.app.out
+	c.app.out, c.app.traced = io.Discard, true
+	failed := inner.run(store.WithTrace(ctx, trace), args)
+	c.app.out = out
+	if !inner.started {
+		return failed
+	}
+	c.format = inner.format
+	if err := c.requests(ctx, inner, trace.Requests()); err != nil && failed == nil {
+		failed = err
+	}
+	return failed
+}
+
+// requests prints what was sent.
+func (c *call) requests(ctx context.Context, inner *call, all []store.Request) error {
+	l := c.list()
+	where := leaders{}
+	if len(all) > 0 {
+		where = c.leaders(ctx, inner)
+	}
+	attempts := map[string]int{}
+	for i := range all {
+		r := &all[i]
+		attempts[r.Method] = max(attempts[r.Method], 1)
+		if err := l.Row(requestRecord(r, attempts[r.Method], r.Start.Sub(all[0].Start), where)); err != nil {
+			return err
+		}
+		if r.Err != nil {
+			attempts[r.Method]++
+			continue
+		}
+		for _, p := range r.Others {
+			if err := l.Row(participantRecord(r, p, attempts[r.Method], where)); err != nil {
+				return err
+			}
+		}
+	}
+	return c.listed(l)
+}
+
+// leaders is where partitions and addresses are, as far as it is known.
+type leaders struct {
+	nodes      map[string]kv.NodeID // by address
+	addresses  map[kv.NodeID]string
+	partitions map[kv.PartitionID]kv.NodeID
+}
+
+// leaders asks for the map. Without it there are no numbers of nodes, and that is no error.
+func (c *call) leaders(ctx context.Context, inner *call) leaders {
+	where := leaders{map[string]kv.NodeID{}, map[kv.NodeID]string{}, map[kv.PartitionID]kv.NodeID{}}
+	ctx, cancel := inner.within(ctx)
+	defer cancel()
+	s, err := inner.store(ctx)
+	if err != nil {
+		return where
+	}
+	t, err := s.Topology(ctx, "")
+	if err != nil {
+		return where
+	}
+	for _, n := range t.Nodes {
+		where.nodes[n.Address], where.addresses[n.ID] = n.ID, n.Address
+	}
+	for _, p := range t.Partitions {
+		where.partitions[p.Descriptor.Partition] = p.Leader
+	}
+	return where
+}
+
+// known is a number, or nothing for 0.
+func known[N ~uint64](n N) any {
+	if n == 0 {
+		return nil
+	}
+	return uint64(n)
+}
+
+func requestRecord(r *store.Request, attempt int, start time.Duration, where leaders) output.Record {
+	role := "reader"
+	if r.Method == "commit" || r.Method == "outcome" {
+		role = "anchor"
+	}
+	var timestamp any
+	if r.Timestamp != 0 {
+		timestamp = r.Timestamp
+	}
+	result, message := "ok", any(nil)
+	if r.Err != nil {
+		result, message = kv.KindOf(r.Err).String(), kv.AsError(r.Err).Message
+	}
+	return output.Record{
+		{Name: "attempt", Value: attempt},
+		{Name: "request", Value: r.Method},
+		{Name: "partition", Value: known(r.Partition)},
+		{Name: "role", Value: role},
+		{Name: "leader", Value: known(where.nodes[r.Node])},
+		{Name: "address", Value: r.Node},
+		{Name: "start", Value: start},
+		{Name: "elapsed", Value: r.Elapsed},
+		{Name: "bytes", Value: r.Bytes},
+		{Name: "timestamp", Value: timestamp},
+		{Name: "result", Value: result},
+		{Name: "error", Value: message},
+	}
+}
+
+// participantRecord is a partition that the anchor's leader had prepare: what that took is not told.
+func participantRecord(r *store.Request, p kv.PartitionID, attempt int, where leaders) output.Record {
+	leader := where.partitions[p]
+	return output.Record{
+		{Name: "attempt", Value: attempt},
+		{Name: "request", Value: "prepare"},
+		{Name: "partition", Value: uint64(p)},
+		{Name: "role", Value: "participant"},
+		{Name: "leader", Value: known(leader)},
+		{Name: "address", Value: where.addresses[leader]},
+		{Name: "start", Value: nil},
+		{Name: "elapsed", Value: nil},
+		{Name: "bytes", Value: nil},
+		{Name: "timestamp", Value: r.Timestamp},
+		{Name: "result", Value: "ok"},
+		{Name: "error", Value: nil},
+	}
+}
