@@ -142,7 +142,9 @@ func callScenarios() []*Scenario {
 	confirm := horizon()
 	confirm.Name, confirm.About = "confirm", "a participant that goes away when it is told to resolve, and comes back when outcomes of that time are forgotten"
 	confirm.Script.Act, confirm.Partitions, confirm.Process = nil, 2, ProcessFaults{Flush: confirm.Process.Flush, Transfer: 3 * time.Second}
-	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"append", 2}, {"twins", 1}, {"handover", 1}}, 0.5, 2, 16
+	confirm.Network = NetworkFaults{DelayMin: 100 * us, DelayMax: 400 * us}
+	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"handover", 1}}, 0.3, 4, 16
+	confirm.Clients.Cancel = 1 // or those who wait for the silent partition would hold the locks in the other one
 	confirm.Load.PatienceMin, confirm.Load.PatienceMax, confirm.Load.CopyPatience = 200*ms, 800*ms, 300*ms
 	confirm.Traps, confirm.Duration = []Trap{{"confirm", 0}}, 75*time.Second
 
