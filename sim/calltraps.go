@@ -143,7 +143,7 @@ func callScenarios() []*Scenario {
 	confirm.Name, confirm.About = "confirm", "a participant that goes away when it is told to resolve, and comes back when outcomes of that time are forgotten"
 	confirm.Script.Act, confirm.Partitions, confirm.Process = nil, 2, ProcessFaults{Flush: confirm.Process.Flush, Transfer: 3 * time.Second}
 	confirm.Network = NetworkFaults{DelayMin: 100 * us, DelayMax: 400 * us}
-	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"handover", 1}}, 0.3, 4, 16
+	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"oneway", 1}}, 0.3, 4, 16
 	confirm.Clients.Cancel = 1 // or those who wait for the silent partition would hold the locks in the other one
 	confirm.Load.PatienceMin, confirm.Load.PatienceMax, confirm.Load.CopyPatience = 200*ms, 800*ms, 300*ms
 	confirm.Traps, confirm.Duration = []Trap{{"confirm", 0}}, 75*time.Second
@@ -196,4 +196,20 @@ func rival(c *client, then func()) {
 		over = true
 		then()
 	})
+}
+
+// oneway writes a key of the first partition, or that and one of the second, or reads both: no anchor is in the second.
+func oneway(c *client, then func()) {
+	w := c.w
+	end := func(*check.Op) { then() }
+	keys := []kv.Key{w.key(0, "onw", c.someKey()), w.key(1, "onw", c.someKey())}
+	if w.rng.IntN(3) == 0 {
+		c.readAll(keys, readOpts{}, end)
+		return
+	}
+	writes := []kv.Write{{Kind: kv.WritePut, Key: keys[0], Value: w.value()}}
+	if w.chance(w.cfg.Load.Cross) {
+		writes = append(writes, kv.Write{Kind: kv.WritePut, Key: keys[1], Value: w.value()})
+	}
+	c.commit(change{writes: writes, age: c.age()}, end)
 }

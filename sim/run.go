@@ -114,6 +114,7 @@ func (w *World) live() {
 	w.heal()
 	w.settle()
 	w.drained()
+	w.resolved()
 	w.repaired()
 	w.replicasEqual()
 	w.judge()

@@ -150,6 +150,54 @@ func (w *World) drained() {
 	}
 }
 
+// resolved waits until nothing is left of any transaction over several partitions, and fails if something stays.
+func (w *World) resolved() {
+	end := w.now + drainMax
+	for w.phase.broken == nil {
+		id, what := w.unresolved()
+		if id == 0 {
+			return
+		}
+		if w.now >= end {
+			w.violate("transactions end", "", "partition %d has %s, %d s after the last request was sent", id, what, drainMax/s)
+			return
+		}
+		w.run(min(end, w.now+100*ms))
+	}
+}
+
+// unresolved is a partition that has a lock or a record, or no leader to tell; 0: there is none.
+func (w *World) unresolved() (kv.PartitionID, string) {
+	for _, id := range w.traps.partitions {
+		p, _ := w.leader(id)
+		if p == nil {
+			return id, "no leader"
+		}
+		r, err := p.applier.engine.NewReader()
+		if err != nil {
+			continue // damage is for others to find
+		}
+		what := ""
+		if st, ok, err := r.ReplicaState(id); ok && err == nil {
+			err = r.Locks(st.Descriptor.Span, func(l *mvcc.Lock) error {
+				what = fmt.Sprintf("a lock of %s", l.ID)
+				return errStop
+			})
+			if err == nil {
+				_ = r.Records(st.Descriptor.Span, func(x *mvcc.Record) error { // errStop, or damage
+					what = fmt.Sprintf("the record of %s", x.ID)
+					return errStop
+				})
+			}
+		}
+		r.Close()
+		if what != "" {
+			return id, what
+		}
+	}
+	return 0, ""
+}
+
 // idle lets the nodes tidy up, and looks at what they keep then.
 func (w *World) idle() {
 	if w.phase.broken != nil {

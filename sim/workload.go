@@ -59,6 +59,7 @@ var workloads = map[string]workload{
 	"handover":  handover,
 	"twins":     twins,
 	"rival":     rival,
+	"oneway":    oneway,
 }
 
 // bankTotal is what the accounts of each bank hold together.
