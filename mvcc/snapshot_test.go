@@ -181,6 +181,44 @@ func TestCopyReplacesAnOldWiderReplica(t *testing.T) {
 	}
 }
 
+// TestCopyReplacesWhatCameWhileItArrived: the replica that a copy replaces goes on applying entries until
+// the copy is all there. A lock of that time must go, although there was none to be replaced when
+// the copy's chunks passed over the locks.
+func TestCopyReplacesWhatCameWhileItArrived(t *testing.T) {
+	from, a := snapshotStore(t)
+	defer from.Close()
+	e := openTest(t, Options{Deterministic: true})
+	defer e.Close()
+	dropLocks(t, from)
+	chunks, s := export(t, from, a)
+	sink, err := e.NewSnapshotSink(a)
+	must(t, err)
+	defer sink.Close()
+	for _, c := range chunks {
+		_, err := sink.Add(c)
+		must(t, err)
+	}
+	putOldLocks(t, e)
+	must(t, sink.Ingest(&s))
+	if locks, records := locksOf(t, e, 2); len(locks) != 0 || len(records) != 2 {
+		t.Errorf("%d locks and %d records are there after a copy with 2 records alone", len(locks), len(records))
+	}
+	if locks, _ := locksOf(t, e, 3); len(locks) == 0 {
+		t.Error("the locks of another partition are gone")
+	}
+}
+
+// dropLocks removes the locks of partition 2.
+func dropLocks(t testing.TB, e *Engine) {
+	t.Helper()
+	b := e.NewBatch()
+	locks, _ := locksOf(t, e, 2)
+	for i := range locks {
+		must(t, b.DeleteLock(locks[i].Key, locks[i].Strength, locks[i].ID))
+	}
+	must(t, b.Commit())
+}
+
 // TestCrashWhileACopyArrives leaves tables in the staging directory: they are not the store's.
 func TestCrashWhileACopyArrives(t *testing.T) {
 	e, a := snapshotStore(t)

@@ -41,7 +41,7 @@ func (t *tables) set(k, v []byte) error {
 		if compareKeys(k, t.sections[0].hi) < 0 {
 			break
 		}
-		if err := t.finishSection(); err != nil {
+		if err := t.passSection(); err != nil {
 			return err
 		}
 	}
@@ -118,8 +118,19 @@ func (t *tables) closeWriter() error {
 	return wrapError("syncing a table", w.Close())
 }
 
+// passSection ends the section under way while the copy arrives. If nothing came for it, what the store
+// will hold there must go all the same: the old replica goes on, so that what it holds now says nothing.
+func (t *tables) passSection() error {
+	if t.sections[0].kind != kindData {
+		if err := t.openTable(); err != nil {
+			return err
+		}
+	}
+	return t.finishSection()
+}
+
 // finishSection ends the section under way. If nothing came for it, what the store holds there
-// must go all the same.
+// must go all the same. Without a table that is known on Ingest only: see passSection.
 func (t *tables) finishSection() error {
 	s := t.sections[0]
 	if t.w == nil && s.kind != kindData {
