@@ -14,7 +14,7 @@ import (
 // TestCrossingsDoTheirWork: what the checkers of transactions find consistent is not nothing.
 func TestCrossingsDoTheirWork(t *testing.T) {
 	cfg := Find("crossing")
-	cfg.Duration = 15 * time.Second
+	cfg.Duration = 40 * time.Second
 	w := newWorld(cfg, Config{Seed: 4})
 	defer seedEntropy(4)()
 	w.live()
