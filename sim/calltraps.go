@@ -158,9 +158,9 @@ func callScenarios() []*Scenario {
 	below := collected()
 	below.Name, below.About = "below", "prepares that come once more when the retention passes their transactions"
 	below.Script.Act = func(w *World) { w.regularly(4*time.Second, w.phase.endOf, w.jumpAll) }
-	below.Load.Mix, below.Load.Cross, below.Load.Keys = []Share{{"handover", 1}, {"twins", 1}}, 0.8, 400
+	below.Load.Mix, below.Load.Cross, below.Load.Keys = []Share{{"handover", 1}, {"twins", 1}}, 0.8, 100
 	below.Disk.ApplyMax, below.Process = 20*ms, ProcessFaults{Flush: below.Process.Flush}
-	below.Traps, below.Duration = []Trap{{"stale", 5 * time.Second}}, 100*time.Second
+	below.Traps, below.Duration = []Trap{{"stale", 5 * time.Second}}, 70*time.Second
 	return []*Scenario{late, confirm, ghost, below, liveRivals()}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/kvd-db/kvd/kv"
 )
 
 // Limits of the search in Linear. A key beyond them is left to Serial and Zones, which are
@@ -12,6 +14,9 @@ import (
 const (
 	UnknownPerKeyMax  = 10
 	AccessesPerKeyMax = 6000
+	// RepeatedPerKeyMax is the same for a key to which the same values are put again and again: a read does not name
+	// the write that it saw, and the search has too many ways to go.
+	RepeatedPerKeyMax = 200
 )
 
 // searchMax is the real time that one key may take; it is reached only by histories that the
@@ -32,7 +37,7 @@ func Linear(h *History) (findings []Finding, skipped int) {
 			}
 			ops = append(ops, porcupine.Operation{ClientId: a.Client, Input: a, Call: a.Call, Return: a.Return})
 		}
-		if unknown > UnknownPerKeyMax || len(ops) > AccessesPerKeyMax {
+		if unknown > UnknownPerKeyMax || len(ops) > AccessesPerKeyMax || len(ops) > RepeatedPerKeyMax && repeated(all) {
 			skipped++
 			continue
 		}
@@ -46,6 +51,20 @@ func Linear(h *History) (findings []Finding, skipped int) {
 		}
 	}
 	return findings, skipped
+}
+
+// repeated reports whether one value in four, or more, was put before.
+func repeated(all []Access) bool {
+	puts, again, before := 0, 0, map[string]bool{}
+	for _, a := range all {
+		if a.Write != nil && a.Write.Kind == kv.WritePut {
+			if puts++; before[string(a.Write.Value)] {
+				again++
+			}
+			before[string(a.Write.Value)] = true
+		}
+	}
+	return 4*again > puts
 }
 
 var registers = porcupine.Model{
