@@ -41,10 +41,14 @@ type crew struct {
 	failures []string
 }
 
-// begin makes the crew's context; its end is the test's at the latest.
+// begin makes the crew's context; its end is the test's at the latest. What is wrong is told then, even
+// if the test ended early for another reason.
 func (c *crew) begin() {
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.t.Cleanup(c.end)
+	c.t.Cleanup(func() {
+		c.end()
+		c.report()
+	})
 }
 
 func (c *crew) run(f func()) { c.group.Go(f) }
@@ -71,7 +75,7 @@ func (c *crew) failf(format string, args ...any) {
 	}
 }
 
-// report fails the test with what was found to be wrong.
+// report fails the test with what was found to be wrong, once.
 func (c *crew) report() {
 	c.t.Helper()
 	c.mu.Lock()
@@ -79,6 +83,7 @@ func (c *crew) report() {
 	for _, f := range c.failures {
 		c.t.Error(f)
 	}
+	c.failures = nil
 }
 
 // fate is what became of a write.
