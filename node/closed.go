@@ -90,6 +90,10 @@ func (c *closer) tick(n *Node) {
 // drawn has the partitions in use close t; in the others nothing draws.
 func (c *closer) drawn(n *Node, t kv.Timestamp) {
 	c.drawing, c.t = false, t
+	if invariant.Mutated(invariant.ClosedNoWait) {
+		c.publish(n)
+		return
+	}
 	for _, r := range n.keep.active {
 		if !r.leading || r.part == nil {
 			continue
@@ -153,7 +157,7 @@ func (c *closer) look(n *Node, e *ledPartition) bool {
 	if e.index != 0 && !r.active && !r.republish && !r.queued && r.refused == nil {
 		return true // idle: nothing was proposed since
 	}
-	if r.queued || r.refused != nil {
+	if (r.queued || r.refused != nil) && !invariant.Mutated(invariant.ClosedNoWait) {
 		c.withdraw(e) // the log takes nothing at the moment
 		return true
 	}

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -26,9 +25,6 @@ func (p *Partition) Close(t kv.Timestamp) bool {
 	}
 	c := &l.draws.closing
 	c.next, c.pending = t, l.tokens
-	if invariant.Mutated(invariant.ClosedNoWait) {
-		c.pending = 0
-	}
 	l.closed()
 	return true
 }

@@ -48,6 +48,10 @@ func describe(m *node.Message) string {
 		return fmt.Sprintf("call %x %s", m.Call.Number, describeRequest(m.Call.Request, nil))
 	case m.CallDone != nil:
 		return fmt.Sprintf("call %x done %s", m.CallDone.Number, describeAnswer(answer{response: m.CallDone.Response, err: m.CallDone.Err}))
+	case m.Closed != nil:
+		return fmt.Sprintf("closed %+v", *m.Closed)
+	case m.ClosedGap != nil:
+		return fmt.Sprintf("closed gap %+v", *m.ClosedGap)
 	}
 	return "nothing"
 }
@@ -58,9 +62,9 @@ func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
 	case a != nil:
 		return "admin"
 	case r.Read != nil:
-		return fmt.Sprintf("p%d read %q at %d", r.Partition, r.Read.Keys, uint64(r.Read.Timestamp))
+		return fmt.Sprintf("p%d read %q at %d%s", r.Partition, r.Read.Keys, uint64(r.Read.Timestamp), describeStale(r.Read.Stale))
 	case r.Scan != nil:
-		return fmt.Sprintf("p%d scan %q-%q at %d", r.Partition, r.Scan.Span.Start, r.Scan.Span.End, uint64(r.Scan.Timestamp))
+		return fmt.Sprintf("p%d scan %q-%q at %d%s", r.Partition, r.Scan.Span.Start, r.Scan.Span.End, uint64(r.Scan.Timestamp), describeStale(r.Scan.Stale))
 	case r.Commit != nil:
 		c := r.Commit
 		l := fmt.Sprintf("p%d commit %.8s term %d asof %d start %d reads %d spans %d", r.Partition, c.ID, c.Term, uint64(c.AsOf), uint64(c.Start), len(c.Reads), len(c.Spans))
@@ -82,6 +86,16 @@ func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
 		return fmt.Sprintf("p%d resolve %.8s at %d", r.Partition, r.Resolve.ID, uint64(r.Resolve.Commit))
 	}
 	return "nothing"
+}
+
+func describeStale(s kv.Stale) (l string) {
+	if s.Follower {
+		l = " anywhere"
+	}
+	if s.NotBefore != 0 {
+		l += fmt.Sprintf(" not before %d", uint64(s.NotBefore))
+	}
+	return l
 }
 
 // describeAnswer is an answer on one line.

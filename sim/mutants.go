@@ -21,7 +21,7 @@ type MutantCase struct {
 // Mutants is the table of all planted bugs.
 func Mutants() []MutantCase {
 	all := append(livenessMutants(), transactionMutants()...)
-	all = append(all, twoPhaseMutants()...)
+	all = append(append(all, twoPhaseMutants()...), closedMutants()...)
 	return append(append(all, storageMutants()...), limitMutants()...)
 }
 
@@ -103,6 +103,17 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.GhostNoTerm, Scenarios: []string{"ghost"}, Seeds: 8},
 		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"below"}, Seeds: 6},
 		{Mutant: invariant.GCApplied, Scenarios: []string{"below"}, Seeds: 6},
+	}
+}
+
+// closedMutants are those of closed timestamps and reads at followers.
+func closedMutants() []MutantCase {
+	return []MutantCase{
+		{Mutant: invariant.ClosedNoWait, Scenarios: []string{"closing", "followers"}, Seeds: 20},
+		{Mutant: invariant.ClosedAppliedIdx, Scenarios: []string{"closing", "followers"}, Seeds: 20},
+		{Mutant: invariant.ClosedGhost, Scenarios: []string{"deaf"}, Seeds: 30},
+		{Mutant: invariant.FollowerIgnoresLock, Scenarios: []string{"followers"}, Seeds: 20},
+		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"followers"}, Seeds: 6, Harmless: "the outcome of a commit is its version at the anchor, which outlives the record: only what is older than the outcome horizon could be taken for aborted, and that is answered as expired (rules E1, I9)"},
 	}
 }
 

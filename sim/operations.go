@@ -19,6 +19,7 @@ type readOpts struct {
 	node     kv.NodeID    // ask this node first, whoever leads
 	patience ns
 	told     []check.Seen // what the client has been told of
+	stale    kv.Stale     // who may answer, and from which state
 }
 
 // read reads keys of one partition.
@@ -96,7 +97,7 @@ func (c *client) scan(span kv.Span, o readOpts, then func(*check.Op)) {
 // page reads what is left of the span of a scan. The second page is asked for at the first one's timestamp.
 func (c *client) page(op *check.Op, whole, left kv.Span, o readOpts, then func(*check.Op)) {
 	reverse := op.Client%2 == 1
-	req := kv.Request{Scan: &kv.Scan{Span: left, Timestamp: o.at, Keys: 1 + c.w.rng.IntN(40), Reverse: reverse}}
+	req := kv.Request{Scan: &kv.Scan{Span: left, Timestamp: o.at, Keys: 1 + c.w.rng.IntN(40), Reverse: reverse, Stale: o.stale}}
 	target := session.Op{Key: left.Start, Request: req}
 	if reverse {
 		target.Key, target.Before = left.End, true
@@ -108,6 +109,7 @@ func (c *client) page(op *check.Op, whole, left kv.Span, o readOpts, then func(*
 			then(op)
 			return
 		}
+		c.w.followed(o, r)
 		if o.at == 0 {
 			o.at = r.Timestamp
 		}
@@ -119,8 +121,7 @@ func (c *client) page(op *check.Op, whole, left kv.Span, o readOpts, then func(*
 			c.finishScan(op, reverse, then)
 			return
 		}
-		o.node = 0
-		c.page(op, whole, next, o, then)
+		c.page(op, whole, next, o.next(c, o.at), then)
 	}
 	c.do(target, k, c.patience(o.patience))
 }

@@ -41,6 +41,9 @@ var smoke = []struct {
 	{"cycles", []uint64{1}, 4 * time.Second, 0},
 	{"handovers", []uint64{1}, 4 * time.Second, 0},
 	{"outcomes", []uint64{1}, 4 * time.Second, 0},
+	{"followers", []uint64{1, 2}, 5 * time.Second, 0},
+	{"closing", []uint64{1}, 4 * time.Second, 0},
+	{"deaf", []uint64{1}, 6 * time.Second, 0},
 }
 
 // TestSeedsTwice runs each seed twice: nothing is found, and both runs are the same run.

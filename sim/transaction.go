@@ -200,18 +200,19 @@ func (c *client) readGroups(op *check.Op, groups [][]kv.Key, o readOpts, then fu
 	if o.at == 0 && len(keys) == 1 && !stampedReads {
 		keys = append(keys, keys[0].Next())
 	}
-	req := kv.Request{Read: &kv.Read{Keys: keys, Timestamp: o.at, Stamped: o.at == 0}}
+	req := kv.Request{Read: &kv.Read{Keys: keys, Timestamp: o.at, Stamped: o.at == 0, Stale: o.stale}}
 	c.do(session.Op{Key: keys[0], Request: req}, &call{node: o.node, done: func(r *kv.Response, err *kv.Error) {
 		if err != nil {
 			c.w.end(op, false, err)
 			then(op)
 			return
 		}
+		c.w.followed(o, r)
 		if o.at == 0 {
 			o.at = r.Timestamp
 		}
-		op.Timestamp, op.Reads, o.node = o.at, append(op.Reads, seen(keys, r)...), 0
-		c.readGroups(op, groups[1:], o, then)
+		op.Timestamp, op.Reads = o.at, append(op.Reads, seen(keys, r)...)
+		c.readGroups(op, groups[1:], o.next(c, o.at), then)
 	}}, c.patience(o.patience))
 }
 

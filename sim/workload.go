@@ -49,6 +49,8 @@ var workloads = map[string]workload{
 	"late":     late,
 	"old":      old,
 	"ahead":    ahead,
+	"stale":    stale,
+	"follow":   follow,
 
 	"append":    appendLists,
 	"transfer":  transfers,
