@@ -35,7 +35,7 @@ func Open(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(&s)
 	}
-	config := router.Config{Seeds: t.seeds, TLS: s.tls, Log: s.log}
+	config := router.Config{Seeds: t.seeds, TLS: s.tls, Log: s.log, Locality: s.locality}
 	s.hooks.configure(&config)
 	c := &Client{keyspace: t.keyspace, shared: &shared{router: router.New(config), hooks: s.hooks}}
 	if err := c.router.Refresh(ctx, t.keyspace); err != nil && err.Kind != kv.NotFound {

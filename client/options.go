@@ -12,9 +12,10 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	tls   *tls.Config
-	log   *slog.Logger
-	hooks Hooks
+	tls      *tls.Config
+	log      *slog.Logger
+	locality string
+	hooks    Hooks
 }
 
 // WithTLS encrypts all connections.
@@ -22,6 +23,10 @@ func WithTLS(c *tls.Config) Option { return func(s *settings) { s.tls = c } }
 
 // WithLogger is where the client says what is worth saying; the default is slog.Default().
 func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.log = l } }
+
+// WithLocality is where the client runs, in the words of the nodes' --locality: "region=x,zone=y". Reads
+// that any replica may answer go to the one with the most tiers in common.
+func WithLocality(l string) Option { return func(s *settings) { s.locality = l } }
 
 // WithHooks sets functions that hear of what the client does.
 func WithHooks(h Hooks) Option { return func(s *settings) { s.hooks = h } }
@@ -32,11 +37,11 @@ type ScanOption interface{ scan(*scanSettings) }
 // ReadOption changes one read; every one is a ScanOption as well.
 type ReadOption interface {
 	ScanOption
-	read(*FixedBound)
+	read(*anyBound)
 }
 
 type scanSettings struct {
-	bound    FixedBound
+	bound    anyBound
 	limit    int
 	reverse  bool
 	keysOnly bool
@@ -74,45 +79,55 @@ type FixedBound struct {
 // Strong reads the newest state: all that was acknowledged before the read began is seen.
 func Strong() FixedBound { return FixedBound{} }
 
-// At reads the state at a timestamp, which must come from the cluster.
+// At reads the state at a timestamp, which must come from the cluster. Any replica that has all up to it
+// may answer.
 func At(t Timestamp) FixedBound { return FixedBound{at: t} }
 
-// StaleBy reads the state a while ago, as of the newest timestamp that the client has heard of.
+// StaleBy reads the state a while ago, as of the newest timestamp that the client has heard of. Any
+// replica may answer, also one that lags behind by no more than that.
 func StaleBy(d time.Duration) FixedBound { return FixedBound{stale: d} }
 
-// Bound says how old a state may be read at most; the nodes choose which. At present that
-// is always the newest one, which keeps every such promise.
-type Bound struct{ err *kv.Error }
+// Bound says how old a state may be read at most; who answers chooses which: the nearest replica, if what it
+// has is new enough, else the leader.
+type Bound struct {
+	notBefore Timestamp
+	stale     time.Duration
+	err       *kv.Error // why it cannot be kept
+}
 
-// AtMostStale reads a state that is not older than d.
+// AtMostStale reads a state that is not older than d, by the newest timestamp that the client has heard of.
 func AtMostStale(d time.Duration) Bound {
 	if d < 0 {
 		return Bound{err: kv.Errorf(kv.Invalid, "at most %v stale: it must not be negative", d)}
 	}
-	return Bound{}
+	return Bound{stale: d}
 }
 
 // NotBefore reads a state that holds every commit up to a timestamp, which must come from
 // the cluster: with that of one's own commit, one reads one's own writes.
-func NotBefore(Timestamp) Bound { return Bound{} }
+func NotBefore(t Timestamp) Bound { return Bound{notBefore: t} }
 
 // AnyBound is the bounds that WithBound takes.
 type AnyBound interface{ Bound | FixedBound }
 
-type boundOption FixedBound
+// anyBound is either; the zero value is Strong.
+type anyBound struct {
+	fixed FixedBound
+	most  Bound
+}
 
-func (o boundOption) read(b *FixedBound)   { *b = FixedBound(o) }
-func (o boundOption) scan(s *scanSettings) { s.bound = FixedBound(o) }
+func (o anyBound) read(b *anyBound)     { *b = o }
+func (o anyBound) scan(s *scanSettings) { s.bound = o }
 
 // WithBound sets how old a state may be read; the default is Strong.
 func WithBound[B AnyBound](b B) ReadOption {
 	switch b := any(b).(type) {
 	case FixedBound:
-		return boundOption(b)
+		return anyBound{fixed: b}
 	case Bound:
-		return boundOption{err: b.err}
+		return anyBound{most: b}
 	}
-	return boundOption{}
+	return anyBound{}
 }
 
 // TxOption changes one transaction.

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/client/router"
-	"github.com/kvd-db/kvd/client/session"
 	"github.com/kvd-db/kvd/kv"
 )
 
 // Get reads one key. An absent one is ErrNotFound.
 func (c *Client) Get(ctx context.Context, key []byte, opts ...ReadOption) (Pair, error) {
-	at, err := c.readAt(ctx, key, opts)
+	from, err := c.readFrom(ctx, key, opts)
 	if err != nil {
 		return Pair{}, typed(err)
 	}
@@ -21,7 +20,7 @@ func (c *Client) Get(ctx context.Context, key []byte, opts ...ReadOption) (Pair,
 		if err != nil {
 			return Pair{}, typed(err)
 		}
-		p, found, err := c.get(ctx, ks, key, at)
+		p, found, err := c.get(ctx, ks, key, from)
 		switch {
 		case c.changed(ctx, ks, err):
 		case err != nil:
@@ -34,12 +33,11 @@ func (c *Client) Get(ctx context.Context, key []byte, opts ...ReadOption) (Pair,
 	}
 }
 
-func (c *Client) get(ctx context.Context, ks kv.Keyspace, key []byte, at Timestamp) (Pair, bool, *kv.Error) {
+func (c *Client) get(ctx context.Context, ks kv.Keyspace, key []byte, from router.From) (Pair, bool, *kv.Error) {
 	call := c.router.NewCall()
 	defer call.Release()
 	call.Keys[0] = ks.FullKey(key)
-	call.Read = kv.Read{Keys: call.Keys[:], Timestamp: at}
-	call.Op = session.Op{Key: call.Keys[0], Request: kv.Request{Read: &call.Read}}
+	call.ReadOne(from, false)
 	a, err := call.Do(ctx)
 	if err != nil || len(a.Rows) == 0 {
 		return Pair{}, false, err
@@ -56,19 +54,53 @@ func pairOf(key, value []byte, version Timestamp) Pair {
 	return Pair{Key: b[:n:n], Value: b[n:], Version: version}
 }
 
-// readAt is the timestamp that the options ask for; 0 is none.
-func (c *Client) readAt(ctx context.Context, key []byte, opts []ReadOption) (Timestamp, *kv.Error) {
+// readFrom is the state that the options ask for.
+func (c *Client) readFrom(ctx context.Context, key []byte, opts []ReadOption) (router.From, *kv.Error) {
 	if err := checkKey(key); err != nil {
-		return 0, err
+		return router.From{}, err
 	}
 	if len(opts) == 0 {
-		return 0, nil
+		return router.From{}, nil
 	}
-	var b FixedBound
+	var b anyBound
 	for _, o := range opts {
 		o.read(&b)
 	}
-	return c.resolve(ctx, b)
+	return c.from(ctx, b)
+}
+
+// from turns a bound into what a read says of it.
+func (c *Client) from(ctx context.Context, b anyBound) (router.From, *kv.Error) {
+	if b.most == (Bound{}) {
+		at, err := c.resolve(ctx, b.fixed)
+		return router.From{At: at, Stale: kv.Stale{Follower: at != 0}}, err
+	}
+	switch m := b.most; {
+	case m.err != nil:
+		return router.From{}, m.err
+	case m.notBefore != 0:
+		return router.From{Stale: kv.Stale{NotBefore: m.notBefore}}, nil
+	default:
+		t, ok := c.before(m.stale)
+		if !ok {
+			return router.From{}, nil // too new for what has been heard of: the newest will do
+		}
+		return router.From{Stale: kv.Stale{NotBefore: max(t, 1)}}, nil
+	}
+}
+
+// before is the timestamp a while ago, 0 before all timestamps. It is not ok if that is newer than what the client
+// has heard of.
+func (c *Client) before(d time.Duration) (t Timestamp, ok bool) {
+	heard, when := c.router.Heard()
+	back := d - time.Since(when)
+	if heard == 0 || back <= 0 {
+		return heard, false
+	}
+	if millis := heard.UnixMillis() - back.Milliseconds(); millis > 0 {
+		return kv.MakeTimestamp(millis, heard.Counter()), true
+	}
+	return 0, true
 }
 
 // resolve turns a bound into a timestamp. A stale one counts back from the newest
@@ -83,23 +115,17 @@ func (c *Client) resolve(ctx context.Context, b FixedBound) (Timestamp, *kv.Erro
 	case b.stale < 0:
 		return 0, kv.Errorf(kv.Invalid, "stale by %v: it must not be negative", b.stale)
 	}
-	heard, when := c.router.Heard()
-	if heard == 0 {
+	if heard, _ := c.router.Heard(); heard == 0 {
 		v := newView(c.router, nil, 0)
 		if err := v.draw(ctx, c.keyspace); err != nil {
 			return 0, err
 		}
-		heard, when = v.timestamp(), time.Now()
 	}
-	back := b.stale - time.Since(when)
-	if back <= 0 {
-		return heard, nil
-	}
-	millis := heard.UnixMillis() - back.Milliseconds()
-	if millis <= 0 {
+	t, _ := c.before(b.stale)
+	if t == 0 {
 		return 0, kv.Errorf(kv.TooOld, "stale by %v: that is before all timestamps", b.stale)
 	}
-	return kv.MakeTimestamp(millis, heard.Counter()), nil
+	return t, nil
 }
 
 // GetMany reads keys at one timestamp: a Pair for each key, in the order of the keys. That
@@ -113,7 +139,7 @@ func (c *Client) GetMany(ctx context.Context, keys [][]byte, opts ...ReadOption)
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	at, err := c.readAt(ctx, keys[0], opts)
+	from, err := c.readFrom(ctx, keys[0], opts)
 	if err != nil {
 		return nil, typed(err)
 	}
@@ -122,16 +148,16 @@ func (c *Client) GetMany(ctx context.Context, keys [][]byte, opts ...ReadOption)
 		if err != nil {
 			return nil, typed(err)
 		}
-		pairs, err := c.getMany(ctx, ks, keys, at)
+		pairs, err := c.getMany(ctx, ks, keys, from)
 		if !c.changed(ctx, ks, err) {
 			return pairs, typed(err)
 		}
 	}
 }
 
-func (c *Client) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, at Timestamp) ([]Pair, *kv.Error) {
+func (c *Client) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, from router.From) ([]Pair, *kv.Error) {
 	if len(keys) == 1 {
-		p, found, err := c.get(ctx, ks, keys[0], at)
+		p, found, err := c.get(ctx, ks, keys[0], from)
 		if err == nil && !found {
 			p = pairOf(keys[0], nil, 0)
 		}
@@ -141,7 +167,7 @@ func (c *Client) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, at 
 	for i, k := range keys {
 		full[i] = ks.FullKey(k)
 	}
-	found, _, err := c.router.ReadMany(ctx, full, at)
+	found, _, err := c.router.ReadMany(ctx, full, from)
 	if err != nil {
 		return nil, err
 	}
@@ -216,12 +242,12 @@ func (c *Client) scanQuery(ctx context.Context, r Range, opts []ScanOption) (rou
 	if s.limit < 0 {
 		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "limit %d: it must not be negative", s.limit)
 	}
-	at, err := c.resolve(ctx, s.bound)
+	from, err := c.from(ctx, s.bound)
 	if err != nil {
 		return router.ScanQuery{}, err
 	}
 	ks, err := c.router.Keyspace(ctx, c.keyspace)
 	return router.ScanQuery{
-		Keyspace: ks, Start: r.Start, End: r.End, At: at, Reverse: s.reverse, KeysOnly: s.keysOnly, Limit: s.limit,
+		Keyspace: ks, Start: r.Start, End: r.End, From: from, Reverse: s.reverse, KeysOnly: s.keysOnly, Limit: s.limit,
 	}, err
 }

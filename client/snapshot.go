@@ -83,7 +83,9 @@ func (c *Client) snapshot(ctx context.Context, opts []SnapshotOption) (*Snapshot
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{keyspace: c.keyspace, frozen: &frozen{view: newView(c.router, nil, at), drawIn: ctx}}, nil
+	v := newView(c.router, nil, at)
+	v.stale = at != 0
+	return &Snapshot{keyspace: c.keyspace, frozen: &frozen{view: v, drawIn: ctx}}, nil
 }
 
 // In is the same snapshot looking at another keyspace.

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/kvd-db/kvd/client/router"
-	"github.com/kvd-db/kvd/client/session"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -18,6 +17,7 @@ type view struct {
 
 	mu     sync.Mutex
 	at     Timestamp // 0: not found out yet
+	stale  bool      // any replica may answer
 	spaces map[string]kv.Keyspace
 }
 
@@ -30,6 +30,11 @@ func (v *view) timestamp() Timestamp {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.at
+}
+
+// from is how reads are made: those of a view whose timestamp was chosen may go to any replica.
+func (v *view) from(at Timestamp) router.From {
+	return router.From{At: at, Stale: kv.Stale{Follower: v.stale}}
 }
 
 // keyspace is what a name means: the same for the view's whole life.
@@ -101,8 +106,7 @@ func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte) (found seen,
 		defer call.Release()
 		call.Meter = v.meter
 		call.Keys[0] = ks.FullKey(key)
-		call.Read = kv.Read{Keys: call.Keys[:], Timestamp: at, Stamped: true}
-		call.Op = session.Op{Key: call.Keys[0], Request: kv.Request{Read: &call.Read}}
+		call.ReadOne(v.from(at), true)
 		a, err := call.Do(ctx)
 		if err != nil {
 			return 0, err
@@ -131,7 +135,7 @@ func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte) ([]se
 	}
 	all := make([]seen, len(keys))
 	err := v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
-		found, drawn, err := v.router.ReadManyMetered(ctx, full, at, v.meter)
+		found, drawn, err := v.router.ReadManyMetered(ctx, full, v.from(at), v.meter)
 		for i := range found {
 			all[i] = seen{value: found[i].Row.Value, version: found[i].Row.Version, found: found[i].Ok}
 		}
@@ -152,7 +156,7 @@ func (v *view) scan(ctx context.Context, q router.ScanQuery) (*rows, *kv.Error) 
 	r := &rows{}
 	q.Meter = v.meter
 	err := v.read(ctx, func(at Timestamp) (_ Timestamp, err *kv.Error) {
-		q.At = at
+		q.From = v.from(at)
 		r.scan = v.router.Scan(ctx, q)
 		r.next, r.more, err = r.scan.Next()
 		return r.scan.Timestamp(), err
@@ -192,7 +196,7 @@ func queryOf(ks kv.Keyspace, r Range, s *scanSettings) (router.ScanQuery, *kv.Er
 	switch {
 	case s.limit < 0:
 		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "limit %d: it must not be negative", s.limit)
-	case s.bound != FixedBound{}:
+	case s.bound != anyBound{}:
 		return router.ScanQuery{}, kv.Errorf(kv.Invalid, "a scan of a transaction or snapshot has its timestamp: it takes no bound")
 	}
 	return router.ScanQuery{Keyspace: ks, Start: r.Start, End: r.End, Reverse: s.reverse, KeysOnly: s.keysOnly, Limit: s.limit}, nil

@@ -11,7 +11,7 @@ import (
 
 func (w *world) read(p *part, q *kv.Read) *kv.Response {
 	a := &kv.Response{Term: p.term, Timestamp: q.Timestamp}
-	if a.Timestamp == 0 && (len(q.Keys) > 1 || q.Stamped) {
+	if a.Timestamp == 0 && (len(q.Keys) > 1 || q.Stamped || q.NotBefore != 0) {
 		a.Timestamp = w.draw()
 	}
 	for _, k := range q.Keys {
@@ -25,6 +25,18 @@ func (w *world) read(p *part, q *kv.Read) *kv.Response {
 		a.Timestamp = a.Rows[0].Version
 	}
 	return a
+}
+
+// covered is rule G5: whether a node that does not lead may answer.
+func (w *world) covered(q *kv.Request) bool {
+	at, s := kv.Timestamp(0), kv.Stale{}
+	switch {
+	case q.Read != nil:
+		at, s = q.Read.Timestamp, q.Read.Stale
+	case q.Scan != nil:
+		at, s = q.Scan.Timestamp, q.Scan.Stale
+	}
+	return s.Follower && at != 0 && at <= w.closed || s.NotBefore != 0 && s.NotBefore <= w.closed
 }
 
 func (w *world) scan(p *part, q *kv.Scan) *kv.Response {

@@ -35,6 +35,8 @@ type world struct {
 	admins int
 	// tooOld is how many of the next reads are answered with TooOld.
 	tooOld int
+	// closed is up to where nodes that do not lead answer reads.
+	closed kv.Timestamp
 }
 
 // fault is what goes wrong with one request.
@@ -309,7 +311,7 @@ func (n *node) execute(q *kv.Request) (*kv.Response, *kv.Error) {
 		return nil, kv.Errorf(kv.NotFound, "partition %d is not here", q.Partition)
 	}
 	p := w.parts[i]
-	if p.leader != n.id {
+	if p.leader != n.id && !w.covered(q) {
 		return nil, &kv.Error{Kind: kv.NotLeader, Leader: p.leader, Term: p.term, Partition: p.d.Partition}
 	}
 	if !p.holds(q) {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/kvd-db/kvd/client/router"
-	"github.com/kvd-db/kvd/client/session"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/proto/kvpb"
 	"github.com/kvd-db/kvd/proto/wire"
@@ -49,10 +48,8 @@ func (d *kvDoor) Get(ctx context.Context, m *kvpb.GetRequest) (*kvpb.GetResponse
 	}
 	c := d.server.router.NewCall()
 	defer c.Release()
-	key := ks.FullKey(m.GetKey())
-	c.Op = session.Op{Key: key, Request: kv.Request{Read: &kv.Read{
-		Keys: []kv.Key{key}, Timestamp: kv.Timestamp(m.GetTimestamp()), Stamped: m.GetStamped(),
-	}}}
+	c.Keys[0] = ks.FullKey(m.GetKey())
+	c.ReadOne(from(m), m.GetStamped())
 	a, err := c.Do(ctx)
 	if err != nil {
 		return nil, wire.Status(err)
@@ -62,6 +59,20 @@ func (d *kvDoor) Get(ctx context.Context, m *kvpb.GetRequest) (*kvpb.GetResponse
 		answer.Found, answer.Pair = true, pairMessage(ks, &a.Rows[0])
 	}
 	return answer, nil
+}
+
+// bounded is a message that says which state it asks for.
+type bounded interface {
+	GetTimestamp() uint64
+	GetFollower() bool
+	GetNotBefore() uint64
+}
+
+func from(m bounded) router.From {
+	return router.From{
+		At:    kv.Timestamp(m.GetTimestamp()),
+		Stale: kv.Stale{Follower: m.GetFollower(), NotBefore: kv.Timestamp(m.GetNotBefore())},
+	}
 }
 
 // keyspace finds a keyspace, and checks that keys of it may be what they are.
@@ -101,7 +112,7 @@ func (d *kvDoor) GetMany(ctx context.Context, m *kvpb.GetManyRequest) (*kvpb.Get
 	for i, k := range m.GetKeys() {
 		keys[i] = ks.FullKey(k)
 	}
-	found, at, err := d.server.router.ReadMany(ctx, keys, kv.Timestamp(m.GetTimestamp()))
+	found, at, err := d.server.router.ReadMany(ctx, keys, from(m))
 	if err != nil {
 		return nil, wire.Status(err)
 	}
@@ -127,7 +138,7 @@ func (d *kvDoor) Scan(m *kvpb.ScanRequest, out kvpb.KV_ScanServer) error {
 		return wire.Status(kv.Errorf(kv.Invalid, "limit %d: it must not be negative", m.GetLimit()))
 	}
 	q := router.ScanQuery{
-		Keyspace: ks, Start: m.GetStart(), End: m.GetEnd(), At: kv.Timestamp(m.GetTimestamp()),
+		Keyspace: ks, Start: m.GetStart(), End: m.GetEnd(), From: from(m),
 		Reverse: m.GetReverse(), KeysOnly: m.GetKeysOnly(), Limit: int(m.GetLimit()),
 	}
 	if m.GetCountOnly() {

@@ -43,7 +43,7 @@ type flight struct {
 	link    *link // nil: none
 	action  session.Action
 	address string
-	start   time.Time // only if somebody wants to know
+	start   time.Time // only if somebody wants to know, or any replica may answer
 }
 
 // end is when a call ends.
@@ -298,7 +298,7 @@ func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp)
 		return flight{}, c.step(func(m *session.Call) session.Action { return m.Refused(err) })
 	}
 	f := flight{link: l, action: a, address: address}
-	if c.watched() {
+	if c.watched() || c.Op.Anywhere {
 		f.start = time.Now()
 	}
 	return f, session.Action{}
@@ -307,6 +307,11 @@ func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp)
 // land waits for what becomes of a copy.
 func (c *Call) land(ctx context.Context, f flight) session.Action {
 	d, ok := c.await(ctx, f.link)
+	if c.Op.Anywhere && d.how == lost {
+		c.router.measured(f.action.Node, latencyLost)
+	} else if c.Op.Anywhere && ok {
+		c.router.measured(f.action.Node, time.Since(f.start))
+	}
 	next, err := c.digest(ctx, d, ok)
 	if c.watched() {
 		c.report(ctx, f.action, f.address, f.start, len(d.body), err)

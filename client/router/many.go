@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/kvd-db/kvd/client/session"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -19,16 +18,16 @@ type Found struct {
 	Ok  bool
 }
 
-// ReadMany reads keys at one timestamp, which is drawn if at is 0: one answer for each key.
-func (r *Router) ReadMany(ctx context.Context, keys []kv.Key, at kv.Timestamp) ([]Found, kv.Timestamp, *kv.Error) {
-	return r.ReadManyMetered(ctx, keys, at, nil)
+// ReadMany reads keys at one timestamp, which the answer names: one answer for each key.
+func (r *Router) ReadMany(ctx context.Context, keys []kv.Key, from From) ([]Found, kv.Timestamp, *kv.Error) {
+	return r.ReadManyMetered(ctx, keys, from, nil)
 }
 
 // ReadManyMetered is ReadMany under a meter.
-func (r *Router) ReadManyMetered(ctx context.Context, keys []kv.Key, at kv.Timestamp, meter *Meter) ([]Found, kv.Timestamp, *kv.Error) {
+func (r *Router) ReadManyMetered(ctx context.Context, keys []kv.Key, from From, meter *Meter) ([]Found, kv.Timestamp, *kv.Error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	m := &many{router: r, keys: keys, found: make([]Found, len(keys)), at: at, meter: meter}
+	m := &many{router: r, keys: keys, found: make([]Found, len(keys)), from: from, at: from.At, meter: meter}
 	left := make([]int, len(keys))
 	for i := range left {
 		left[i] = i
@@ -50,7 +49,8 @@ type many struct {
 	router *Router
 	keys   []kv.Key
 	found  []Found
-	at     kv.Timestamp // 0: not drawn yet
+	from   From
+	at     kv.Timestamp // 0: not known yet
 	meter  *Meter
 }
 
@@ -122,11 +122,11 @@ func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *
 	c := m.router.NewCall()
 	defer c.Release()
 	c.Meter = m.meter
-	c.Read = kv.Read{Keys: make([]kv.Key, len(group)), Timestamp: at, Stamped: true}
+	keys := make([]kv.Key, len(group))
 	for i, k := range group {
-		c.Read.Keys[i] = m.keys[k]
+		keys[i] = m.keys[k]
 	}
-	c.Op = session.Op{Key: c.Read.Keys[0], Request: kv.Request{Read: &c.Read}}
+	m.from.Known(at).read(c, keys, true)
 	a, err := c.Do(ctx)
 	switch {
 	case err != nil && err.Kind == kv.WrongPartition:

@@ -44,6 +44,8 @@ type Config struct {
 	TLS   *tls.Config
 	Log   *slog.Logger // nil: slog.Default
 	Local Local        // nil: none
+	// Locality is where this process is, as nodes have it: "region=x,zone=y".
+	Locality string
 	// OnRPC, if set, hears of every copy of every request; it must not block.
 	OnRPC func(ctx context.Context, info RPC)
 	// OnTopology, if set, hears of every change of the map that answers brought about.
@@ -81,6 +83,7 @@ type Router struct {
 
 	mu        sync.Mutex
 	session   *session.Session
+	near      near
 	heardAt   time.Time
 	links     map[lane]*link
 	refreshes map[string]*refresh
@@ -98,6 +101,7 @@ func New(c Config) *Router {
 	if r.log == nil {
 		r.log = slog.Default()
 	}
+	r.near, r.session.Nearest = newNear(c.Locality), r.nearest
 	r.calls.New = func() any { return newCall() }
 	r.stop, r.cancel = context.WithCancel(context.Background())
 	return r

@@ -11,12 +11,12 @@ import (
 // ScanQuery is what a scan or a count goes over: user keys [Start, End) of one keyspace.
 type ScanQuery struct {
 	Keyspace   kv.Keyspace
-	Start, End []byte       // empty End = no upper bound
-	At         kv.Timestamp // 0: drawn by the first leader
-	Reverse    bool
-	KeysOnly   bool
-	Limit      int    // 0 = none
-	Meter      *Meter // nil: nobody measures
+	Start, End []byte // empty End = no upper bound
+	From
+	Reverse  bool
+	KeysOnly bool
+	Limit    int    // 0 = none
+	Meter    *Meter // nil: nobody measures
 }
 
 // Pages of a scan: enough to make the cost of a request small, few enough that neither the server nor
@@ -68,10 +68,11 @@ type fetch struct {
 func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) fetch {
 	c := r.NewCall()
 	c.Meter = q.Meter
+	from := q.From.Known(at)
 	c.Op = session.Op{
-		Key: s.Start,
+		Key: s.Start, Anywhere: from.anywhere(r),
 		Request: kv.Request{Scan: &kv.Scan{
-			Span: s, Timestamp: at, Reverse: q.Reverse, KeysOnly: q.KeysOnly, CountOnly: count, Keys: rows, Bytes: scanPageBytes,
+			Span: s, Timestamp: at, Reverse: q.Reverse, KeysOnly: q.KeysOnly, CountOnly: count, Keys: rows, Bytes: scanPageBytes, Stale: from.Stale,
 		}},
 	}
 	if q.Reverse {

@@ -33,6 +33,8 @@ type Op struct {
 	// Split: the keys of the commit may lie in several partitions; it is sent with Parts then. It
 	// has a write, and Key is that of the first one. Without Split such a commit is WrongPartition.
 	Split bool
+	// Anywhere: any replica may answer. The nearest one is tried first, then the leader.
+	Anywhere bool
 }
 
 // ActionKind is what the shell is asked to do.
@@ -92,6 +94,7 @@ type tries struct {
 	failures  int // in a row, without any final answer
 	redirects int // in a row
 	refreshed bool
+	near      bool      // the nearest replica was asked, if any may answer
 	last      *kv.Error // the newest refusal
 }
 
@@ -203,6 +206,12 @@ func (c *Call) lost(why *kv.Error) Action {
 
 // chooseNode is the leader if one is known, else each voter in turn, the one just asked last.
 func (c *Call) chooseNode(p *Place) (kv.NodeID, bool) {
+	if c.op.Anywhere && !c.tries.near && c.s.Nearest != nil {
+		c.tries.near = true
+		if n := c.s.Nearest(p); n != 0 {
+			return n, true
+		}
+	}
 	if p.Leader != 0 {
 		return p.Leader, true
 	}

@@ -20,6 +20,9 @@ type Session struct {
 	Map   Map
 	heard kv.Timestamp
 	rand  Rand
+	// Nearest, if set, is the node of a place that reads go to first which any replica may answer; 0: to
+	// whoever leads.
+	Nearest func(*Place) kv.NodeID
 }
 
 // New is a session that knows nothing yet.

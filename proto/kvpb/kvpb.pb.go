@@ -230,8 +230,10 @@ type GetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // 0: the newest value
-	Stamped       bool                   `protobuf:"varint,4,opt,name=stamped,proto3" json:"stamped,omitempty"`     // without a timestamp: read at one that is drawn, so that more can be read at it
+	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`                  // 0: the newest value
+	Stamped       bool                   `protobuf:"varint,4,opt,name=stamped,proto3" json:"stamped,omitempty"`                      // without a timestamp: read at one that is drawn, so that more can be read at it
+	Follower      bool                   `protobuf:"varint,5,opt,name=follower,proto3" json:"follower,omitempty"`                    // any replica that has all up to the timestamp may answer
+	NotBefore     uint64                 `protobuf:"varint,6,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"` // instead of a timestamp: any replica may answer, at one of its choice that is not below this one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +294,20 @@ func (x *GetRequest) GetStamped() bool {
 		return x.Stamped
 	}
 	return false
+}
+
+func (x *GetRequest) GetFollower() bool {
+	if x != nil {
+		return x.Follower
+	}
+	return false
+}
+
+func (x *GetRequest) GetNotBefore() uint64 {
+	if x != nil {
+		return x.NotBefore
+	}
+	return 0
 }
 
 type GetResponse struct {
@@ -358,7 +374,9 @@ type GetManyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
 	Keys          [][]byte               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
-	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // 0: one is drawn
+	Timestamp     uint64                 `protobuf:"varint,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`                  // 0: one is drawn
+	Follower      bool                   `protobuf:"varint,4,opt,name=follower,proto3" json:"follower,omitempty"`                    // as in GetRequest
+	NotBefore     uint64                 `protobuf:"varint,5,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"` // as in GetRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +428,20 @@ func (x *GetManyRequest) GetKeys() [][]byte {
 func (x *GetManyRequest) GetTimestamp() uint64 {
 	if x != nil {
 		return x.Timestamp
+	}
+	return 0
+}
+
+func (x *GetManyRequest) GetFollower() bool {
+	if x != nil {
+		return x.Follower
+	}
+	return false
+}
+
+func (x *GetManyRequest) GetNotBefore() uint64 {
+	if x != nil {
+		return x.NotBefore
 	}
 	return 0
 }
@@ -474,8 +506,10 @@ type ScanRequest struct {
 	Timestamp     uint64                 `protobuf:"varint,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"` // 0: one is drawn
 	Reverse       bool                   `protobuf:"varint,5,opt,name=reverse,proto3" json:"reverse,omitempty"`
 	KeysOnly      bool                   `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
-	CountOnly     bool                   `protobuf:"varint,7,opt,name=count_only,json=countOnly,proto3" json:"count_only,omitempty"` // pages carry counts and no pairs
-	Limit         int64                  `protobuf:"varint,8,opt,name=limit,proto3" json:"limit,omitempty"`                          // 0: none
+	CountOnly     bool                   `protobuf:"varint,7,opt,name=count_only,json=countOnly,proto3" json:"count_only,omitempty"`  // pages carry counts and no pairs
+	Limit         int64                  `protobuf:"varint,8,opt,name=limit,proto3" json:"limit,omitempty"`                           // 0: none
+	Follower      bool                   `protobuf:"varint,9,opt,name=follower,proto3" json:"follower,omitempty"`                     // as in GetRequest
+	NotBefore     uint64                 `protobuf:"varint,10,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"` // as in GetRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,6 +596,20 @@ func (x *ScanRequest) GetCountOnly() bool {
 func (x *ScanRequest) GetLimit() int64 {
 	if x != nil {
 		return x.Limit
+	}
+	return 0
+}
+
+func (x *ScanRequest) GetFollower() bool {
+	if x != nil {
+		return x.Follower
+	}
+	return false
+}
+
+func (x *ScanRequest) GetNotBefore() uint64 {
+	if x != nil {
+		return x.NotBefore
 	}
 	return 0
 }
@@ -3762,24 +3810,30 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"r\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xad\x01\n" +
 	"\n" +
 	"GetRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1c\n" +
 	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\x12\x18\n" +
-	"\astamped\x18\x04 \x01(\bR\astamped\"c\n" +
+	"\astamped\x18\x04 \x01(\bR\astamped\x12\x1a\n" +
+	"\bfollower\x18\x05 \x01(\bR\bfollower\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\x06 \x01(\x04R\tnotBefore\"c\n" +
 	"\vGetResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12 \n" +
 	"\x04pair\x18\x02 \x01(\v2\f.kvd.v1.PairR\x04pair\x12\x1c\n" +
-	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\"^\n" +
+	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\"\x99\x01\n" +
 	"\x0eGetManyRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x12\n" +
 	"\x04keys\x18\x02 \x03(\fR\x04keys\x12\x1c\n" +
-	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\"^\n" +
+	"\ttimestamp\x18\x03 \x01(\x04R\ttimestamp\x12\x1a\n" +
+	"\bfollower\x18\x04 \x01(\bR\bfollower\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\x05 \x01(\x04R\tnotBefore\"^\n" +
 	"\x0fGetManyResponse\x12-\n" +
 	"\aanswers\x18\x01 \x03(\v2\x13.kvd.v1.GetResponseR\aanswers\x12\x1c\n" +
-	"\ttimestamp\x18\x02 \x01(\x04R\ttimestamp\"\xdb\x01\n" +
+	"\ttimestamp\x18\x02 \x01(\x04R\ttimestamp\"\x96\x02\n" +
 	"\vScanRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
@@ -3789,7 +3843,11 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\tkeys_only\x18\x06 \x01(\bR\bkeysOnly\x12\x1d\n" +
 	"\n" +
 	"count_only\x18\a \x01(\bR\tcountOnly\x12\x14\n" +
-	"\x05limit\x18\b \x01(\x03R\x05limit\"b\n" +
+	"\x05limit\x18\b \x01(\x03R\x05limit\x12\x1a\n" +
+	"\bfollower\x18\t \x01(\bR\bfollower\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\n" +
+	" \x01(\x04R\tnotBefore\"b\n" +
 	"\bScanPage\x12\"\n" +
 	"\x05pairs\x18\x01 \x03(\v2\f.kvd.v1.PairR\x05pairs\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x1c\n" +
