@@ -167,6 +167,18 @@ func TestPlainTransaction(t *testing.T) {
 			t.Error("the read is not stamped")
 		}
 	})
+	must[*kvpb.GetResponse](t)(c.Get(ctx, &kvpb.GetRequest{Keyspace: ranges, Key: []byte("b1"), NotBefore: 7}))
+	w.do(func() {
+		if seen.Read.Stale != (kv.Stale{NotBefore: 7}) {
+			t.Errorf("the read is %+v", seen.Read.Stale)
+		}
+	})
+	must[*kvpb.GetManyResponse](t)(c.GetMany(ctx, &kvpb.GetManyRequest{Keyspace: ranges, Keys: [][]byte{[]byte("b1")}, Timestamp: 1 << 60, Follower: true}))
+	w.do(func() {
+		if seen.Read.Stale != (kv.Stale{Follower: true}) || seen.Read.Timestamp != 1<<60 {
+			t.Errorf("the read is %+v", seen.Read)
+		}
+	})
 	one := must[*kvpb.GetResponse](t)(c.Get(ctx, &kvpb.GetRequest{Keyspace: ranges, Key: []byte("b1"), Timestamp: uint64(kv.MakeTimestamp(1<<44, 0))}))
 	if one.GetTimestamp() != uint64(kv.MakeTimestamp(1<<44, 0)) {
 		t.Errorf("read at %d", one.GetTimestamp())
