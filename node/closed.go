@@ -123,6 +123,10 @@ func (c *closer) publish(n *Node) {
 	if c.t == 0 || c.left > 0 {
 		return
 	}
+	if !invariant.Mutated(invariant.ClosedNoWait) {
+		n.propose() // what was queued while raft was asked
+		n.set.Drain()
+	}
 	kept := c.led[:0]
 	for i := range c.led {
 		if e := &c.led[i]; c.look(n, e) {
