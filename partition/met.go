@@ -90,20 +90,24 @@ func (l *leader) askFor(r *read, p *prepared) {
 	if _, done := r.met.asked[p]; done || p.fate.known || p.question.undecided {
 		return
 	}
-	at := r.at
-	if at == txn.Strong {
-		at = 0
-	}
 	n := len(r.met.asked)
 	r.met.asked[p] = n
 	r.met.left++
-	l.call(l.aboutTo(p, kv.AskRead, at), lockQuestion{r, p}, n)
+	lockQuestion{r, p}.ask(l, n)
 }
 
 // lockQuestion is a read's question about one transaction.
 type lockQuestion struct {
 	r *read
 	p *prepared
+}
+
+func (q lockQuestion) ask(l *leader, i int) {
+	at := q.r.at
+	if at == txn.Strong {
+		at = 0
+	}
+	l.call(l.aboutTo(q.p, kv.AskRead, at), q, i)
 }
 
 func (q lockQuestion) waits(l *leader) bool { return l.tickets.byID[q.r.ticket.id] == &q.r.ticket }
@@ -130,7 +134,7 @@ func (q lockQuestion) answered(l *leader, i int, resp *kv.Response, err *kv.Erro
 
 func (q lockQuestion) retry(l *leader, i int) {
 	if q.waits(l) {
-		l.call(l.aboutTo(q.p, kv.AskRead, max(q.r.at, 0)%txn.Strong), q, i)
+		q.ask(l, i)
 	}
 }
 
