@@ -100,6 +100,32 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// Prepared transactions are bounded; one that is there already is answered all the same.
+func TestPreparedIsBounded(t *testing.T) {
+	w := ledWorld(t, Options{PreparedMax: 1})
+	prepare := func(id int) *kv.Request {
+		return &kv.Request{Prepare: &kv.Prepare{
+			Attempt: kv.Attempt{ID: testID(id), Term: 1, AsOf: 1, Partition: testPartition + 1, Anchor: kv.Key("a")},
+			Writes:  []kv.Write{{Kind: kv.WritePut, Key: kv.Key{'k', byte(id)}}},
+		}}
+	}
+	if _, err := w.ask(prepare(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.ask(prepare(2)); err == nil || err.Kind != kv.Unavailable {
+		t.Fatalf("beyond the bound the answer is %v", err)
+	}
+	if _, err := w.ask(prepare(1)); err != nil {
+		t.Fatalf("the answer to another copy is %v", err)
+	}
+	if _, err := w.ask(&kv.Request{Resolve: &kv.Resolve{ID: testID(1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.ask(prepare(2)); err != nil {
+		t.Fatalf("when there is room the answer is %v", err)
+	}
+}
+
 func TestSeenSetIsBounded(t *testing.T) {
 	w := ledWorld(t, Options{SeenIDsMax: 10})
 	for i := range 9 {
