@@ -142,7 +142,7 @@ type Response struct {
 	Count     int64     // Scan with CountOnly
 	Resume    Key       // Scan: where to go on, nil when the span is done. Forward: first key not returned; reverse: exclusive upper bound
 	Timestamp Timestamp // Read, Scan: the r that was used (strong: the version read); Commit, Outcome: the commit timestamp
-	Sums      []int64   // Commit: the results of its WriteAdds, in order, those of its Parts after its own; Prepare: of its own
+	Sums      []int64   // Commit without Parts: the results of its WriteAdds, in order
 	Outcome   Outcome   // Outcome; OutcomeUnknown only if that was no answer that ends it (AskKind)
 	Term      Term      // the answering leader's term: use it in the next Commit
 	Heard     Timestamp // the newest timestamp that the answering node has heard of

@@ -1471,7 +1471,7 @@ type CommitResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timestamp     uint64                 `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	Name          *CommitName            `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`         // the one that was executed
-	Sums          []int64                `protobuf:"varint,3,rep,packed,name=sums,proto3" json:"sums,omitempty"` // results of the adds, in order, those of the parts after the others
+	Sums          []int64                `protobuf:"varint,3,rep,packed,name=sums,proto3" json:"sums,omitempty"` // results of the adds, in order; none of a commit with parts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
