@@ -39,6 +39,7 @@ type ClosedGap struct {
 
 const (
 	closedEvery      = kv.Instant(200 * time.Millisecond)
+	closedIdleEvery  = kv.Instant(time.Second) // while no partition is in use
 	closedChangesMax = 1 << 13 // and as many removals, in one message
 )
 
@@ -49,7 +50,7 @@ const (
 // Invariant: what is published of a partition is the index of the last entry proposed by the time of
 // the newest round, and the lease was seen to hold after the draw of that round (G1).
 type closer struct {
-	next    kv.Instant   // when the next round may begin
+	began   kv.Instant   // the newest round
 	drawing bool         // its timestamp
 	t       kv.Timestamp // of the round under way, once it is drawn; 0 = none
 	left    int          // partitions that have not closed t
@@ -80,12 +81,18 @@ type closedPeer struct {
 
 // tick begins a round when it is time. In quorum mode no lease counts, and nothing is closed.
 func (c *closer) tick(n *Node) {
-	if n.now < c.next || c.drawing || c.t != 0 || len(c.led) == 0 || n.cfg.QuorumReads {
+	if n.now < c.began+closedEvery || c.drawing || c.t != 0 || len(c.led) == 0 || n.cfg.QuorumReads {
 		return
 	}
-	c.next, c.drawing = n.now+closedEvery, true
+	if n.now < c.began+closedIdleEvery && !slices.ContainsFunc(n.keep.active, closes) {
+		return // a round looks at every partition, and thousands that are asleep have nothing new
+	}
+	c.began, c.drawing = n.now, true
 	n.draws.waiting = append(n.draws.waiting, draw{closes: true})
 }
+
+// closes reports whether a replica in use has a word in a round.
+func closes(r *replica) bool { return r.leading && r.part != nil }
 
 // drawn has the partitions in use close t; in the others nothing draws.
 func (c *closer) drawn(n *Node, t kv.Timestamp) {
@@ -95,7 +102,7 @@ func (c *closer) drawn(n *Node, t kv.Timestamp) {
 		return
 	}
 	for _, r := range n.keep.active {
-		if !r.leading || r.part == nil {
+		if !closes(r) {
 			continue
 		}
 		r.closing = true
