@@ -20,6 +20,8 @@ type op struct {
 	id       uint64
 	deadline time.Time
 	reserved int // bytes
+	first    *op // of those that are answered together; nil: it stands alone
+	together int // of the first: those not answered yet; guarded by the stream's mu
 }
 
 // reply is one answer on its way to the sender.
@@ -54,9 +56,10 @@ type book struct {
 
 // receiver is what only the receiving goroutine touches.
 type receiver struct {
-	slab []op
-	now  time.Time // when the present message came
-	in   []*Submission
+	slab  []op
+	now   time.Time // when the present message came
+	in    []*Submission
+	first *op // of requests that are answered together, of which the newest is not the last
 }
 
 // sender is what only the sending goroutine touches.
@@ -128,6 +131,7 @@ func (s *stream) receive() *kv.Error {
 			}
 			s.take(f)
 		}
+		s.receiver.first = nil
 		s.submit()
 		if bad := b.Err(); bad != nil {
 			return bad
@@ -138,8 +142,9 @@ func (s *stream) receive() *kv.Error {
 // take handles one frame. Requests are gathered for submit.
 func (s *stream) take(f wire.Frame) {
 	switch f.Type {
-	case wire.FrameRequest:
+	case wire.FrameRequest, wire.FrameTogether:
 		o := s.newOp(f.ID)
+		s.join(o, f.Type == wire.FrameTogether)
 		err := wire.DecodeRequest(f.Body, &o.frame)
 		if err == nil {
 			err = checkLimits(&o.frame.Request)
@@ -154,6 +159,16 @@ func (s *stream) take(f wire.Frame) {
 		}
 	default:
 		s.answerAt(f.ID, kv.Errorf(kv.Invalid, "a client sends no frame of type %d", f.Type))
+	}
+}
+
+// join puts a request among those that are answered together. More follow, or it is the last one.
+func (s *stream) join(o *op, more bool) {
+	if o.first = s.receiver.first; o.first == nil && more {
+		o.first = o
+	}
+	if s.receiver.first = nil; more {
+		s.receiver.first = o.first
 	}
 }
 
@@ -196,6 +211,9 @@ func (s *stream) admit(o *op, n int, bad *kv.Error) *kv.Error {
 		bad = kv.Errorf(kv.Unavailable, "requests and answers of this stream take more than %d bytes: wait for some of them", InFlightBytesMax)
 	default:
 		s.book.waiting[o.id] = o
+		if o.first != nil {
+			o.first.together++
+		}
 		s.book.active++
 		s.book.reserved += o.reserved
 	}
@@ -225,20 +243,32 @@ func (s *stream) forget(id uint64) *op {
 	return o
 }
 
+// complete reports whether nothing that is answered together with a request is still to come. It runs
+// under mu, once for each that the backend answers.
+func (o *op) complete() bool {
+	if o.first == nil {
+		return true
+	}
+	o.first.together--
+	return o.first.together <= 0
+}
+
 // Answer implements Asker.
 func (o *op) Answer(a *kv.Response, err *kv.Error) {
 	s := o.stream
 	s.mu.Lock()
+	wake := o.complete() || err != nil
 	if s.book.waiting[o.id] != o || s.book.ended { // canceled, late, or nobody is there
 		s.book.active--
 		s.book.reserved -= o.reserved
-		s.mu.Unlock()
-		return
+	} else {
+		delete(s.book.waiting, o.id)
+		s.book.ready = append(s.book.ready, reply{id: o.id, reserved: o.reserved, response: a, err: err})
 	}
-	delete(s.book.waiting, o.id)
-	s.book.ready = append(s.book.ready, reply{id: o.id, reserved: o.reserved, response: a, err: err})
 	s.mu.Unlock()
-	s.wakeSender()
+	if wake {
+		s.wakeSender()
+	}
 }
 
 // answerAt answers a request that the backend never saw.

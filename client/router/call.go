@@ -33,14 +33,16 @@ type Call struct {
 
 // begun is what Start leaves to Finish.
 type begun struct {
-	action session.Action // the next one, unless a copy is under way
-	heard  kv.Timestamp
-	copy   flight
+	action  session.Action // the next one, unless a copy is under way
+	heard   kv.Timestamp
+	copy    flight
+	refused *kv.Error // by the link, of submitAll
 }
 
 // flight is a copy that is on its way to a node.
 type flight struct {
-	link    *link // nil: none
+	link    *link  // nil: none, or to the local node
+	cancel  func() // a copy that the local node has
 	action  session.Action
 	address string
 	start   time.Time // only if somebody wants to know, or any replica may answer
@@ -129,9 +131,19 @@ func (c *Call) Do(ctx context.Context) (*kv.Response, *kv.Error) {
 	return c.Finish(ctx)
 }
 
+func (f *flight) underWay() bool { return f.link != nil || f.cancel != nil }
+
 // Start sends the first copy, if that can be done without waiting, so that a caller with
 // several calls need not have a goroutine for each. Finish must follow, under the same context.
 func (c *Call) Start(ctx context.Context) {
+	c.begin(ctx)
+	if c.begun.action.Kind == session.Send {
+		c.begun.copy, c.begun.action = c.submit(ctx, c.begun.action, c.begun.heard)
+	}
+}
+
+// begin finds out where the first copy goes.
+func (c *Call) begin(ctx context.Context) {
 	r := c.router
 	c.arm(ctx)
 	if r.config.Local != nil {
@@ -142,9 +154,6 @@ func (c *Call) Start(ctx context.Context) {
 	heard := r.session.Heard()
 	r.mu.Unlock()
 	c.begun = begun{action: a, heard: heard}
-	if a.Kind == session.Send && r.config.Local == nil {
-		c.begun.copy, c.begun.action = c.submit(ctx, a, heard)
-	}
 }
 
 // arm sets the end of the call.
@@ -163,7 +172,7 @@ func (c *Call) Finish(ctx context.Context) (*kv.Response, *kv.Error) {
 	c.arm(ctx)
 	defer c.end.timer.Stop()
 	a, heard := c.begun.action, c.begun.heard
-	if c.begun.copy.link != nil {
+	if c.begun.copy.underWay() {
 		a = c.land(ctx, c.begun.copy)
 	}
 	for {
@@ -265,39 +274,47 @@ func (c *Call) refresh(ctx context.Context, keyspace string) session.Action {
 
 // send brings one copy to a node and waits for what becomes of it.
 func (c *Call) send(ctx context.Context, a session.Action, heard kv.Timestamp) session.Action {
-	if local := c.router.config.Local; local != nil && local.Info().ID == a.Node && ctx.Err() == nil && c.router.stop.Err() == nil {
-		return c.sendLocal(ctx, local, a)
-	}
 	f, next := c.submit(ctx, a, heard)
-	if f.link == nil {
+	if !f.underWay() {
 		return next
 	}
 	return c.land(ctx, f)
 }
 
-// submit gives one copy to the link to its node; if that fails, the machine's next action is returned.
+// submit gives one copy to its node, or to the link there; if that fails, the machine's next action is returned.
 func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp) (flight, session.Action) {
-	r := c.router
-	if ctx.Err() != nil || r.stop.Err() != nil {
-		return flight{}, c.unsent(ctx)
+	if local := c.router.config.Local; local != nil && local.Info().ID == a.Node && ctx.Err() == nil && c.router.stop.Err() == nil {
+		return flight{cancel: c.submitLocal(local, a)}, session.Action{}
 	}
-	address := r.address(a.Node)
-	if address == "" {
-		return flight{}, c.step(func(m *session.Call) session.Action {
-			return m.Refused(kv.Errorf(kv.Unavailable, "the address of node %d is not known", a.Node))
-		})
-	}
-	l, err := r.link(lane{address: address, bulk: a.Request.Scan != nil})
+	l, err := c.router.way(ctx, a)
 	if err == nil {
 		err = l.submit(c, a.Request, time.Now(), heard)
 	}
-	if err != nil {
-		if err.Kind == kv.Closed {
-			return flight{}, c.unsent(ctx)
-		}
+	return c.submitted(ctx, a, l, err)
+}
+
+// way is the link that a copy goes over. It is Closed if nothing may be sent any more.
+func (r *Router) way(ctx context.Context, a session.Action) (*link, *kv.Error) {
+	if ctx.Err() != nil || r.stop.Err() != nil {
+		return nil, errClosed()
+	}
+	address := r.address(a.Node)
+	if address == "" {
+		return nil, kv.Errorf(kv.Unavailable, "the address of node %d is not known", a.Node)
+	}
+	return r.link(lane{address: address, bulk: a.Request.Scan != nil})
+}
+
+// submitted is what follows when a link took a copy, or refused it.
+func (c *Call) submitted(ctx context.Context, a session.Action, l *link, err *kv.Error) (flight, session.Action) {
+	switch {
+	case err == nil:
+	case err.Kind == kv.Closed:
+		return flight{}, c.unsent(ctx)
+	default:
 		return flight{}, c.step(func(m *session.Call) session.Action { return m.Refused(err) })
 	}
-	f := flight{link: l, action: a, address: address}
+	f := flight{link: l, action: a, address: l.address}
 	if c.watched() || c.Op.Anywhere {
 		f.start = time.Now()
 	}
@@ -306,6 +323,9 @@ func (c *Call) submit(ctx context.Context, a session.Action, heard kv.Timestamp)
 
 // land waits for what becomes of a copy.
 func (c *Call) land(ctx context.Context, f flight) session.Action {
+	if f.cancel != nil {
+		return c.landLocal(ctx, f)
+	}
 	d, ok := c.await(ctx, f.link)
 	if c.Op.Anywhere && d.how == lost {
 		c.router.measured(f.action.Node, latencyLost)
@@ -408,13 +428,19 @@ func (c *Call) unsent(ctx context.Context) session.Action {
 	})
 }
 
-// sendLocal hands one copy to the node in this process.
-func (c *Call) sendLocal(ctx context.Context, local Local, a session.Action) session.Action {
-	heard := make(chan delivery, 1)
-	cancel := local.Submit(a.Request, func(p *kv.Response, err *kv.Error) { heard <- delivery{how: answeredHere, response: p, err: err} })
+// submitLocal hands one copy to the node in this process. Its answer has a channel of its own: that to an
+// earlier copy, which was given up, may still come.
+func (c *Call) submitLocal(local Local, a session.Action) (cancel func()) {
+	c.heard = make(chan delivery, 1)
+	heard := c.heard
+	return local.Submit(a.Request, func(p *kv.Response, err *kv.Error) { heard <- delivery{how: answeredHere, response: p, err: err} })
+}
+
+// landLocal waits for the answer of the node in this process.
+func (c *Call) landLocal(ctx context.Context, f flight) session.Action {
 	select {
-	case d := <-heard:
-		c.router.hear(local.Heard()) // at least what the answer came with
+	case d := <-c.heard:
+		c.router.hear(c.router.config.Local.Heard()) // at least what the answer came with
 		if d.err != nil {
 			return c.step(func(m *session.Call) session.Action { return m.Refused(d.err) })
 		}
@@ -423,6 +449,6 @@ func (c *Call) sendLocal(ctx context.Context, local Local, a session.Action) ses
 	case <-c.end.timer.C:
 	case <-c.router.stop.Done():
 	}
-	cancel()
+	f.cancel()
 	return c.ended(ctx)
 }

@@ -87,6 +87,30 @@ func (q *queue) giveBack(b *batch) {
 func (l *link) submit(c *Call, q *kv.Request, now time.Time, heard kv.Timestamp) *kv.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.work.Signal()
+	return l.add(c, q, now, heard)
+}
+
+// submitAll queues the first copies of calls whose answers are needed together. What was refused it
+// leaves in the call.
+func (l *link) submitAll(calls []*Call, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.work.Signal()
+	var before *Call
+	for _, c := range calls {
+		if c.begun.refused = l.add(c, c.begun.action.Request, now, c.begun.heard); c.begun.refused != nil {
+			continue
+		}
+		if before != nil && before.at.batch == c.at.batch {
+			wire.Together(c.at.batch.frames[before.at.offset:])
+		}
+		before = c
+	}
+}
+
+// add is submit under mu; the sender is to be told.
+func (l *link) add(c *Call, q *kv.Request, now time.Time, heard kv.Timestamp) *kv.Error {
 	switch {
 	case l.ended:
 		return errClosed()
@@ -109,7 +133,6 @@ func (l *link) submit(c *Call, q *kv.Request, now time.Time, heard kv.Timestamp)
 	if !l.watch.armed {
 		l.arm()
 	}
-	l.work.Signal()
 	return nil
 }
 

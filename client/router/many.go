@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -80,8 +79,7 @@ func (m *many) group(keys []int) [][]int {
 }
 
 // round reads all groups, and returns the keys whose group turned out to be wrong.
-func (m *many) round(ctx context.Context, groups [][]int) ([]int, *kv.Error) {
-	var again []int
+func (m *many) round(ctx context.Context, groups [][]int) (again []int, err *kv.Error) {
 	for m.at == 0 && len(groups) > 0 {
 		wrong, err := m.read(ctx, groups[0], 0)
 		if err != nil {
@@ -90,44 +88,61 @@ func (m *many) round(ctx context.Context, groups [][]int) ([]int, *kv.Error) {
 		again = append(again, wrong...)
 		groups = groups[1:]
 	}
+	for len(groups) > 0 {
+		n := min(len(groups), parallelMax)
+		wrong, err := m.together(ctx, groups[:n])
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, wrong...)
+		groups = groups[n:]
+	}
+	return again, nil
+}
+
+// together reads groups at the timestamp that is known now.
+func (m *many) together(ctx context.Context, groups [][]int) (again []int, first *kv.Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var (
-		mu    sync.Mutex
-		first *kv.Error
-		wg    sync.WaitGroup
-		slots = make(chan struct{}, parallelMax)
-	)
-	for _, g := range groups {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			wrong, err := m.read(ctx, g, m.at)
-			mu.Lock()
-			defer mu.Unlock()
-			again = append(again, wrong...)
-			if err != nil && first == nil {
-				first = err
-				cancel()
-			}
-		})
+	calls := make([]*Call, len(groups))
+	for i, g := range groups {
+		calls[i] = m.call(g, m.at)
 	}
-	wg.Wait()
+	m.router.startAll(ctx, calls)
+	for i, g := range groups {
+		wrong, err := m.finish(ctx, calls[i], g, m.at)
+		again = append(again, wrong...)
+		if err != nil && first == nil {
+			first = err
+			cancel() // the others end at once
+		}
+	}
 	return again, first
 }
 
 // read reads one group at a timestamp; at 0 it takes the one that the answer names. What it
 // returns are keys to be parted again.
 func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *kv.Error) {
+	c := m.call(group, at)
+	c.Start(ctx)
+	return m.finish(ctx, c, group, at)
+}
+
+func (m *many) call(group []int, at kv.Timestamp) *Call {
 	c := m.router.NewCall()
-	defer c.Release()
 	c.Meter = m.meter
 	keys := make([]kv.Key, len(group))
 	for i, k := range group {
 		keys[i] = m.keys[k]
 	}
 	m.from.Known(at).read(c, keys, true)
-	a, err := c.Do(ctx)
+	return c
+}
+
+// finish takes the answer of a call that was started.
+func (m *many) finish(ctx context.Context, c *Call, group []int, at kv.Timestamp) ([]int, *kv.Error) {
+	defer c.Release()
+	a, err := c.Finish(ctx)
 	switch {
 	case err != nil && err.Kind == kv.WrongPartition:
 		return group, nil
@@ -141,18 +156,22 @@ func (m *many) read(ctx context.Context, group []int, at kv.Timestamp) ([]int, *
 	if at == 0 {
 		m.at = a.Timestamp
 	}
+	return nil, m.takeRows(a, group)
+}
+
+func (m *many) takeRows(a *kv.Response, group []int) *kv.Error {
 	rows := a.Rows
 	for i, ok := range a.Found {
 		if !ok {
 			continue
 		}
 		if len(rows) == 0 || !bytes.Equal(rows[0].Key, m.keys[group[i]]) {
-			return nil, kv.Errorf(kv.Internal, "the rows of an answer do not fit the keys that it found")
+			return kv.Errorf(kv.Internal, "the rows of an answer do not fit the keys that it found")
 		}
 		m.found[group[i]] = Found{Row: own(rows[0]), Ok: true}
 		rows = rows[1:]
 	}
-	return nil, nil
+	return nil
 }
 
 // halves reads a group in two parts, both at one timestamp.

@@ -152,9 +152,8 @@ func (s *Scan) begin() *kv.Error {
 		waiting = s.all[1:]
 	}
 	for _, c := range s.all {
-		for len(waiting) > 0 && s.under < parallelMax {
-			waiting[0].ahead()
-			waiting = waiting[1:]
+		if c.next.call == nil && len(c.rows) == 0 {
+			waiting = s.startAll(waiting)
 		}
 		if err := c.fill(); err != nil {
 			return err

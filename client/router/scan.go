@@ -66,6 +66,13 @@ type fetch struct {
 
 // fetch asks for the next page of a span. It does not wait; page must follow.
 func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) fetch {
+	f := r.fetcher(q, s, at, rows, count)
+	f.call.Start(ctx)
+	return f
+}
+
+// fetcher is fetch before anything is sent.
+func (r *Router) fetcher(q *ScanQuery, s kv.Span, at kv.Timestamp, rows int, count bool) fetch {
 	c := r.NewCall()
 	c.Meter = q.Meter
 	from := q.From.Known(at)
@@ -78,7 +85,6 @@ func (r *Router) fetch(ctx context.Context, q *ScanQuery, s kv.Span, at kv.Times
 	if q.Reverse {
 		c.Op.Key, c.Op.Before = s.End, true
 	}
-	c.Start(ctx)
 	return fetch{call: c, span: s, reverse: q.Reverse}
 }
 
@@ -122,10 +128,25 @@ type cursor struct {
 }
 
 // start begins to fetch the next page.
-func (c *cursor) start() {
+func (c *cursor) start() { c.prepare().Start(c.scan.ctx) }
+
+// prepare is start before anything is sent.
+func (c *cursor) prepare() *Call {
 	s := c.scan
-	c.next = s.router.fetch(s.ctx, &s.query, c.rest, s.at, s.pageRows(), false)
+	c.next = s.router.fetcher(&s.query, c.rest, s.at, s.pageRows(), false)
 	s.under++
+	return c.next.call
+}
+
+// startAll begins to fetch the next pages of as many cursors as may be under way, together, and returns the others.
+func (s *Scan) startAll(of []*cursor) (rest []*cursor) {
+	n := min(len(of), parallelMax-s.under)
+	calls := make([]*Call, 0, n)
+	for _, c := range of[:n] {
+		calls = append(calls, c.prepare())
+	}
+	s.router.startAll(s.ctx, calls)
+	return of[n:]
 }
 
 // ahead begins to fetch the next page, if there is one and few enough are under way.

@@ -38,6 +38,7 @@ const (
 	FrameCancel   FrameType = 2 // client to node: nobody waits for the request of this id any more
 	FrameResponse FrameType = 3 // node to client
 	FrameError    FrameType = 4 // node to client
+	FrameTogether FrameType = 5 // client to node: a request; its answer may wait for that of the next one in the batch
 )
 
 // Frame is one frame of a batch, still encoded. Body aliases the batch.
@@ -131,3 +132,7 @@ func AppendCancel(b []byte, id uint64) []byte {
 // Withdraw makes a request frame at the front of b, which was not sent yet, ask for
 // nothing: a cancel of its own id. What a cancel frame holds behind its id is ignored.
 func Withdraw(b []byte) { b[lengthBytes] = byte(FrameCancel) }
+
+// Together lets the answer of the request frame at the front of b, which was not sent yet, wait for
+// that of the request which follows it in the batch.
+func Together(b []byte) { b[lengthBytes] = byte(FrameTogether) }
