@@ -26,14 +26,21 @@ type loop struct {
 	in      inputs         // of the running turn
 	toSelf  []node.Message // of the last turn, delivered in this one
 	scratch scratch
-	tickAt  kv.Instant
-	shared  shared
-	logger  hclog.Logger
+	pulse
+	shared shared
+	logger hclog.Logger
 
 	all     loops // of the node
 	index   int   // in all
 	support kv.Instant
 	stalled bool // another loop, as loop 0 told its node
+}
+
+// pulse is the loop's timer.
+type pulse struct {
+	ticker    *time.Ticker
+	tickEvery time.Duration // of the ticker
+	tickAt    kv.Instant    // the next tick is not before
 }
 
 // world is where the effects go.
@@ -66,8 +73,9 @@ type shared struct {
 
 // run turns until the inbox is closed.
 func (l *loop) run() {
-	tick := time.NewTicker(tickInterval)
-	defer tick.Stop()
+	l.tickEvery = tickInterval
+	l.ticker = time.NewTicker(tickInterval)
+	defer l.ticker.Stop()
 	for {
 		closed := l.inbox.take(&l.in, l.calls.freed)
 		l.calls.freed = l.calls.freed[:0]
@@ -82,7 +90,7 @@ func (l *loop) run() {
 		select {
 		case <-l.inbox.wake:
 			runtime.Gosched() // whoever is about to add something does so first: a larger turn
-		case <-tick.C:
+		case <-l.ticker.C:
 			l.inbox.roused()
 		}
 	}
@@ -91,7 +99,8 @@ func (l *loop) run() {
 // turn is one turn. now was read after the inputs were taken.
 func (l *loop) turn(now kv.Instant) {
 	n, in := l.node, &l.in
-	if now >= l.tickAt {
+	ticks := now >= l.tickAt
+	if ticks {
 		l.tickAt = now.Add(tickInterval)
 		l.listen(now)
 		n.Tick(now, time.Now().UnixMilli())
@@ -111,9 +120,19 @@ func (l *loop) turn(now kv.Instant) {
 	l.shared.inputs.Add(uint64(len(in.requests) + len(in.received)))
 	in.reset()
 	l.dispatch(n.Flush(now))
+	l.pace(ticks)
 	l.shared.turns.Add(1)
 	l.shared.turned.Store(int64(l.clock.Now()))
 	l.shared.open.Store(int64(l.calls.open))
+}
+
+// pace changes how often the ticker wakes the loop: more often at once, more seldom after a tick that
+// left nothing to do.
+func (l *loop) pace(ticked bool) {
+	if every := l.node.TickEvery(); every < l.tickEvery || ticked && every > l.tickEvery {
+		l.tickEvery = every
+		l.ticker.Reset(every)
+	}
 }
 
 func (l *loop) receive(now kv.Instant) {

@@ -111,6 +111,11 @@ func (s *Set) Groups() []*Group { return s.groups }
 // AwakeCount is the number of groups that are ticked.
 func (s *Set) AwakeCount() int { return len(s.lists.awake) }
 
+// Quiet reports whether a tick has nothing to do but to ask for support.
+func (s *Set) Quiet() bool {
+	return len(s.lists.awake)+len(s.lists.campaigns)+len(s.lists.dirty)+len(s.lists.holding) == 0
+}
+
 // Supported reports whether a node's promise to this one runs, for its replica of a partition.
 func (s *Set) Supported(n kv.NodeID, p kv.PartitionID) bool {
 	_, _, ok := s.support.supported(s.env.Now(), n, p)

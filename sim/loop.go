@@ -16,6 +16,7 @@ type eventLoop struct {
 	due     bool      // a turn is planned
 	stalled ns        // it stands still until then; the process goes on
 	turned  ns        // when it last turned
+	ticked  ns        // when it was last ticked
 }
 
 // at is the loop that owns a partition.
@@ -166,7 +167,8 @@ func (l *eventLoop) tick() {
 	if p.dead {
 		return
 	}
-	if p.w.now >= p.halt.paused && len(l.inbox[fromTimer]) == 0 {
+	if p.w.now >= p.halt.paused && len(l.inbox[fromTimer]) == 0 && p.w.now-l.ticked >= p.m.clock.span(ns(l.node.TickEvery())-tickInterval/2) {
+		l.ticked = p.w.now
 		if l.index == 0 {
 			p.log.watch()
 			p.watchLoops()
