@@ -40,7 +40,7 @@ type ClosedGap struct {
 const (
 	closedEvery      = kv.Instant(200 * time.Millisecond)
 	closedIdleEvery  = kv.Instant(time.Second) // while no partition is in use
-	closedChangesMax = 1 << 13 // and as many removals, in one message
+	closedChangesMax = 1 << 13                 // and as many removals, in one message
 )
 
 // closer closes timestamps for the partitions that this loop leads, in rounds: one timestamp is drawn
