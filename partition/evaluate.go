@@ -44,7 +44,7 @@ func (l *leader) evaluate(x *intent) {
 		x.owner.ready(l)
 		return
 	}
-	x.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: x}
+	x.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: x, timer: x.timer}
 	l.sink.Read(x.task)
 }
 
@@ -54,6 +54,7 @@ func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		return // ended meanwhile
 	}
 	x.task = nil
+	x.timer.read(r)
 	switch {
 	case r.Err != nil:
 		x.owner.refuse(l, r.Err)

@@ -45,7 +45,7 @@ func FuzzBatch(f *testing.F) {
 		for i := range 3 {
 			b = AppendRequest(b, uint64(i), time.Second, randomRequest(rng))
 		}
-		b = AppendResponse(b, 1, &kv.Response{Rows: []kv.Row{{Key: kv.Key("k"), Value: []byte("v"), Version: 1}}, Found: []bool{true, false}, Sums: []int64{-1}})
+		b = AppendResponse(b, 1, &kv.Response{Rows: []kv.Row{{Key: kv.Key("k"), Value: []byte("v"), Version: 1}}, Found: []bool{true, false}, Sums: []int64{-1}, Timing: randomTiming(rng)})
 		f.Add(AppendError(AppendCancel(b, 7), 8, randomError(rng, kv.NotLeader)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -97,7 +97,7 @@ func FuzzCall(f *testing.F) {
 		f.Add(AppendCall(nil, randomCall(rng)))
 		f.Add(AppendCall(nil, randomRequest(rng)))
 	}
-	f.Add(AppendAnswer(nil, &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted}, nil))
+	f.Add(AppendAnswer(nil, &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Timing: randomTiming(rng)}, nil))
 	f.Add(AppendAnswer(nil, nil, randomError(rng, kv.Conflict)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if q, err := DecodeCall(b); err == nil {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -51,7 +52,7 @@ func randomWrites(rng *rand.Rand) []kv.Write {
 
 // randomRequest is one that a client may send.
 func randomRequest(rng *rand.Rand) *kv.Request {
-	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
+	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32()), Trace: rng.IntN(2) == 0}
 	key := func() kv.Key { return randomBytes(rng, 300) }
 	at := kv.Timestamp(rng.Uint64())
 	switch rng.IntN(4) {
@@ -100,7 +101,7 @@ func randomStale(rng *rand.Rand) (s kv.Stale) {
 
 // randomCall is one that only a node sends.
 func randomCall(rng *rand.Rand) *kv.Request {
-	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
+	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32()), Trace: rng.IntN(2) == 0}
 	at := kv.Timestamp(rng.Uint64())
 	switch rng.IntN(3) {
 	case 0:
@@ -148,4 +149,14 @@ func randomError(rng *rand.Rand, k kv.Kind) *kv.Error {
 	}}
 	copy(e.ID[:], "0123456789abcdef")
 	return e
+}
+
+func randomTiming(rng *rand.Rand) *kv.Timing {
+	micros := func() time.Duration { return time.Duration(rng.Uint32()) * time.Microsecond }
+	spent := func() kv.Spent {
+		return kv.Spent{LockWait: micros(), Draw: micros(), Consensus: micros(), Storage: micros()}
+	}
+	return &kv.Timing{Spent: spent(), Parts: list(rng, 3, func() kv.PartTiming {
+		return kv.PartTiming{Partition: kv.PartitionID(rng.Uint64()), Elapsed: micros(), Spent: spent()}
+	})}
 }

@@ -97,7 +97,7 @@ func TestCallsSurvive(t *testing.T) {
 
 func TestAnswersSurvive(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
-	a := &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Term: 3, Sums: []int64{-1, 2}}
+	a := &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Term: 3, Sums: []int64{-1, 2}, Timing: randomTiming(rng)}
 	if got, err, bad := DecodeAnswer(AppendAnswer(nil, a, nil)); err != nil || bad != nil || !reflect.DeepEqual(got, a) {
 		t.Errorf("%+v, %v, %v", got, err, bad)
 	}
@@ -125,6 +125,38 @@ func TestPlainCommitsStayShort(t *testing.T) {
 	}
 }
 
+// TestTracesCostOthersNothing: a request that asks for its timing is as long as one that does not, and what
+// was not asked for is not in an answer.
+func TestTracesCostOthersNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for range 200 {
+		q := randomRequest(rng)
+		if rng.IntN(2) == 0 {
+			q = randomCall(rng)
+		}
+		q.Trace = false
+		plain := AppendCall(nil, q)
+		q.Trace = true
+		if n := len(AppendCall(nil, q)); n != len(plain) {
+			t.Fatalf("%d bytes, and %d with its timing asked for", len(plain), n)
+		}
+	}
+	answer := kv.Response{Timestamp: 1 << 60, Term: 9}
+	if n := len(AppendAnswer(nil, &answer, nil)); n != 1 /* kind */ +1 /* has */ +8+1 {
+		t.Errorf("the answer to a put takes %d bytes", n)
+	}
+	answer.Timing = &kv.Timing{Spent: kv.Spent{LockWait: 1999 * time.Nanosecond, Draw: -1}}
+	got, _, bad := DecodeAnswer(AppendAnswer(nil, &answer, nil))
+	if bad != nil || got.Timing.Spent != (kv.Spent{LockWait: time.Microsecond}) {
+		t.Errorf("%v, %+v: whole microseconds, and none below 0", bad, got)
+	}
+	long := append(AppendAnswer(nil, &kv.Response{}, nil)[:10], 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0)
+	long[1] = hasTiming
+	if _, _, bad := DecodeAnswer(long); bad == nil || bad.Kind != kv.Invalid {
+		t.Errorf("a duration of 584 thousand years: %v", bad)
+	}
+}
+
 func TestWithdraw(t *testing.T) {
 	b := AppendHead(nil, 42)
 	at := len(b)
@@ -136,12 +168,16 @@ func TestWithdraw(t *testing.T) {
 }
 
 func TestResponsesSurvive(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
 	survives := func(a kv.Response) bool {
 		a.Heard = 0 // travels in the head
 		for _, empty := range []func(){
 			func() { a.Rows = clean(a.Rows) }, func() { a.Found = clean(a.Found) }, func() { a.Sums = clean(a.Sums) }, func() { a.Resume = clean(a.Resume) },
 		} {
 			empty()
+		}
+		if a.Timing != nil {
+			a.Timing = randomTiming(rng)
 		}
 		for i := range a.Rows {
 			a.Rows[i].Key, a.Rows[i].Value = clean(a.Rows[i].Key), clean(a.Rows[i].Value)
