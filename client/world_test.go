@@ -293,6 +293,7 @@ func (n *node) handle(q *kv.Request) (*kv.Response, *kv.Error, bool) {
 	a, err := n.execute(q)
 	if a != nil {
 		a.Heard = w.oracle
+		a.Timing = timingOf(q)
 	}
 	switch f {
 	case loseAnswer:

@@ -215,7 +215,7 @@ func TestExplainOfAConflict(t *testing.T) {
 		return nil
 	}
 	out, talk, code := a.script(refused, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
-	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,,,,,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
 		t.Errorf("exit code %d, printed %q, said %q", code, out, talk)
 	}
 	a.fake.FailWith(nil)

@@ -24,7 +24,7 @@ type Options struct {
 func Open(ctx context.Context, target string, o Options) (Store, error) {
 	opts := []client.Option{client.WithLogger(o.Log)}
 	if o.Traced {
-		opts = append(opts, client.WithHooks(client.Hooks{RPC: noteRPC}))
+		opts = append(opts, client.WithHooks(hooks()))
 	}
 	c, err := client.Open(ctx, target, opts...)
 	if err != nil {
