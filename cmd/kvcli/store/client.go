@@ -210,6 +210,12 @@ func (c *Client) Status(ctx context.Context) (*kv.Status, error) {
 	return s, translate(nil, err)
 }
 
+// NodeStatus implements Admin.
+func (c *Client) NodeStatus(ctx context.Context, n kv.NodeID) (*kv.NodeStatus, error) {
+	s, err := c.client.Admin().NodeStatus(ctx, n)
+	return s, translate(nil, err)
+}
+
 // Check implements Admin.
 func (c *Client) Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, error) {
 	a, err := c.client.Admin().Check(ctx, p)
