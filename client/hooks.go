@@ -39,7 +39,7 @@ type RPCInfo struct {
 	Elapsed      time.Duration // of a participant: until its acknowledgement was at the anchor's leader
 	Bytes        int           // of the answer; of a participant: of the keys and values that it was sent
 	Timestamp    Timestamp     // in the answer: at which was read or committed; 0: none
-	Spent        Spent         // of an answer, if it was traced (WithTrace, Hooks.Traced)
+	Spent        Spent         // of an answer, or a refused commit, that was traced (WithTrace, Hooks.Traced)
 	// Participants of a commit over several partitions. In a Trace they are spans of their own instead.
 	Participants []RPCInfo
 	Err          error

@@ -62,6 +62,34 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// TestTraceOfAConflict: what was refused has waited, too.
+func TestTraceOfAConflict(t *testing.T) {
+	_, c := opened(t)
+	put(t, c, "k", "1")
+	var trace client.Trace
+	update(t, c, func(_ context.Context, tx *client.Tx) error {
+		text(t, tx, "k")
+		if tx.Attempt() == 1 {
+			put(t, c, "k", "2")
+		}
+		tx.Put([]byte("k"), []byte("3"))
+		return nil
+	}, client.WithTrace(&trace))
+	refused := 0
+	for _, s := range trace.Spans {
+		if s.Err == nil {
+			continue
+		}
+		refused++
+		if kv.KindOf(s.Err) != kv.Conflict || s.Role != client.RoleAnchor || s.Spent.LockWait != time.Microsecond {
+			t.Errorf("%+v", s)
+		}
+	}
+	if refused != 1 || trace.Attempts != 2 {
+		t.Errorf("%d refusals in %d attempts", refused, trace.Attempts)
+	}
+}
+
 func sameSpan(a, b client.RPCInfo) bool {
 	return len(a.Participants) == 0 && len(b.Participants) == 0 && a.Err == nil && b.Err == nil && a.Start.Equal(b.Start) &&
 		a.Method == b.Method && a.Node == b.Node && a.Role == b.Role && a.Partition == b.Partition && a.Elapsed == b.Elapsed &&

@@ -295,6 +295,9 @@ func (n *node) handle(q *kv.Request) (*kv.Response, *kv.Error, bool) {
 		a.Heard = w.oracle
 		a.Timing = timingOf(q)
 	}
+	if err != nil && q.Commit != nil {
+		err.Timing = timingOf(q)
+	}
 	switch f {
 	case loseAnswer:
 		n.listener.cut()

@@ -264,6 +264,7 @@ func (l *leader) answerCommitted(t *ticket, ts kv.Timestamp, res *results) {
 // abort ends a commit that is not proposed: its id is marked first (rule C3), then its latches
 // go, then everybody is told.
 func (l *leader) abort(c *commit, err *kv.Error) {
+	err = c.timer.refused(l, c, err)
 	ts := l.kill(c)
 	for t := ts; t != nil; t = t.copy {
 		l.answerAborted(t, err)
@@ -372,6 +373,7 @@ func (c *commit) expired(l *leader, t *ticket) {
 	}
 	err := kv.Errorf(kv.Aborted, "commit %v waited too long in partition %d: run it again under a new id", c.req.ID, l.id)
 	err.Partition = l.id
+	err = c.timer.refused(l, c, err)
 	l.answerAborted(t, err)
 	l.abort(c, err)
 }

@@ -54,7 +54,7 @@ func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		return // ended meanwhile
 	}
 	x.task = nil
-	x.timer.read(r)
+	x.timer.read(l, r)
 	switch {
 	case r.Err != nil:
 		x.owner.refuse(l, r.Err)
@@ -172,6 +172,7 @@ func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
 // like a strong read of the key: once the version is applied, and under the lease.
 func (c *commit) refuseBy(l *leader, key kv.Key, err *kv.Error) {
 	err.Partition = l.id
+	err = c.timer.refused(l, c, err)
 	known := &ReadResult{Err: err}
 	keys := []kv.Key{key}
 	for t := l.kill(c); t != nil; {

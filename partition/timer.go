@@ -57,9 +57,10 @@ func (t *timer) end(l *leader, s stage) {
 }
 
 // read counts what an evaluation took.
-func (t *timer) read(r *ReadResult) {
+func (t *timer) read(l *leader, r *ReadResult) {
 	if t != nil {
 		t.spent.Storage += r.Took
+		t.begin(l)
 	}
 }
 
@@ -98,6 +99,22 @@ func (c *commit) timed() {
 		c.results = &results{}
 	}
 	c.results.timing = c.timer.timing()
+}
+
+// refused puts into the error that ends a commit what that has waited for by now.
+func (t *timer) refused(l *leader, c *commit, err *kv.Error) *kv.Error {
+	if t == nil {
+		return err
+	}
+	switch {
+	case c.phase == phaseDrawing:
+		t.end(l, drawing)
+	case c.task == nil && (c.others == nil || !c.others.held):
+		t.end(l, waiting)
+	}
+	told := *err
+	told.Timing = t.timing()
+	return &told
 }
 
 // Timed reports whether the time that Execute takes is asked for: ReadResult.Took.

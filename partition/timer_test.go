@@ -179,6 +179,41 @@ func TestTimingOfReads(t *testing.T) {
 	}
 }
 
+// TestTimingOfRefusals: what a commit has waited for when it is refused, whatever for.
+func TestTimingOfRefusals(t *testing.T) {
+	w := ledWorld(t, Options{WaitMax: time.Second})
+	refusals := map[RequestID]*kv.Error{}
+	w.onReply = func(id RequestID, _ *kv.Response, e *kv.Error) { refusals[id] = e }
+	w.p.Request(1, &kv.Request{Commit: put(1, "k", "v")}) // holds its latch, and never gets its timestamp
+	late := put(2, "k", "v")
+	w.p.Request(2, &kv.Request{Commit: late, Trace: true})
+	drawing := put(3, "l", "v")
+	w.now = 10 * ms
+	w.p.Request(3, &kv.Request{Commit: drawing, Trace: true})
+	absent := put(4, "m", "v")
+	absent.Writes[0].Expect = kv.Expect{Kind: kv.ExpectValue, Value: []byte("x")}
+	w.p.Request(4, &kv.Request{Commit: absent, Trace: true})
+	plain := put(5, "n", "v")
+	plain.Writes[0].Expect = absent.Writes[0].Expect
+	w.p.Request(5, &kv.Request{Commit: plain})
+	w.now = 30 * ms
+	for len(w.reads) > 0 {
+		w.readOne(millis(3))
+	}
+	w.now = 2000 * ms
+	w.p.Tick()
+	for id, want := range map[RequestID]kv.Spent{2: {LockWait: millis(2000)}, 3: {Draw: millis(1990)}, 4: {Storage: millis(3)}} {
+		if e := refusals[id]; e == nil || e.Timing == nil || e.Timing.Spent != want {
+			t.Errorf("r%d: %+v, want %+v", id, e, want)
+		}
+	}
+	for _, id := range []RequestID{1, 5} {
+		if e := refusals[id]; e == nil || e.Timing != nil {
+			t.Errorf("r%d, who has not asked: %+v", id, e)
+		}
+	}
+}
+
 // TestTimingOfACheck: a commit without writes is answered like a read, and tells the same as others.
 func TestTimingOfACheck(t *testing.T) {
 	w := ledWorld(t, Options{})

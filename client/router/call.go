@@ -330,6 +330,9 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	}
 	if err != nil {
 		info.Err = err
+		if err.Timing != nil {
+			info.Spent = err.Timing.Spent
+		}
 	} else {
 		info.Timestamp = c.reply.Response.Timestamp
 		if t := c.reply.Response.Timing; t != nil {

@@ -134,7 +134,7 @@ func known[N ~uint64](n N) any {
 
 // taken is a time that a node has told, or nothing if it has not answered.
 func taken(r *store.Request, d time.Duration) *time.Duration {
-	if r.Err != nil {
+	if r.Err != nil && kv.AsError(r.Err).Timing == nil {
 		return nil
 	}
 	return &d

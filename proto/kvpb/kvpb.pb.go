@@ -1706,6 +1706,7 @@ type Error struct {
 	Got           int64                  `protobuf:"varint,10,opt,name=got,proto3" json:"got,omitempty"`
 	Actual        *Pair                  `protobuf:"bytes,11,opt,name=actual,proto3" json:"actual,omitempty"` // its key is a full key
 	Id            []byte                 `protobuf:"bytes,12,opt,name=id,proto3" json:"id,omitempty"`
+	Timing        []byte                 `protobuf:"bytes,13,opt,name=timing,proto3" json:"timing,omitempty"` // laid out as in FORMAT.md, if the request asked for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1820,6 +1821,13 @@ func (x *Error) GetActual() *Pair {
 func (x *Error) GetId() []byte {
 	if x != nil {
 		return x.Id
+	}
+	return nil
+}
+
+func (x *Error) GetTiming() []byte {
+	if x != nil {
+		return x.Timing
 	}
 	return nil
 }
@@ -3947,7 +3955,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\aOutcome\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tCOMMITTED\x10\x01\x12\v\n" +
-	"\aABORTED\x10\x02\"\xc4\x02\n" +
+	"\aABORTED\x10\x02\"\xdc\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x10\n" +
@@ -3962,7 +3970,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x03got\x18\n" +
 	" \x01(\x03R\x03got\x12$\n" +
 	"\x06actual\x18\v \x01(\v2\f.kvd.v1.PairR\x06actual\x12\x0e\n" +
-	"\x02id\x18\f \x01(\fR\x02id\"A\n" +
+	"\x02id\x18\f \x01(\fR\x02id\x12\x16\n" +
+	"\x06timing\x18\r \x01(\fR\x06timing\"A\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12\x12\n" +

@@ -148,6 +148,9 @@ func randomError(rng *rand.Rand, k kv.Kind) *kv.Error {
 		Replicas: []kv.Replica{{ID: 1, Node: 2, Role: kv.RoleVoter}, {ID: 2, Node: 3, Role: kv.RoleLearner}},
 	}}
 	copy(e.ID[:], "0123456789abcdef")
+	if rng.IntN(2) == 0 {
+		e.Timing = randomTiming(rng)
+	}
 	return e
 }
 

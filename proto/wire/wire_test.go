@@ -150,6 +150,10 @@ func TestTracesCostOthersNothing(t *testing.T) {
 	if bad != nil || got.Timing.Spent != (kv.Spent{LockWait: time.Microsecond}) {
 		t.Errorf("%v, %+v: whole microseconds, and none below 0", bad, got)
 	}
+	e := ErrorOf(&kvpb.Error{Kind: uint32(kv.Conflict), Timing: []byte{1, 2, 3}})
+	if e.Kind != kv.Conflict || e.Timing != nil {
+		t.Errorf("an error whose timing is damaged became %+v", e)
+	}
 	long := append(AppendAnswer(nil, &kv.Response{}, nil)[:10], 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0)
 	long[1] = hasTiming
 	if _, _, bad := DecodeAnswer(long); bad == nil || bad.Kind != kv.Invalid {

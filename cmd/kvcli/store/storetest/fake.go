@@ -124,6 +124,9 @@ func note(ctx context.Context, op string, err error) {
 	if r.Method == "commit" {
 		r.Role = store.RoleAnchor
 	}
+	if e := kv.AsError(err); e != nil && e.Timing != nil {
+		r.Spent = e.Timing.Spent
+	}
 	if err == nil {
 		r.Bytes, r.Timestamp, r.Spent.Storage = 20, kv.MakeTimestamp(1_795_500_000_000, 0), 10*time.Microsecond
 	}
