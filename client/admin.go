@@ -120,12 +120,12 @@ func (a *Admin) Status(ctx context.Context) (*kv.Status, error) {
 
 // NodeStatus is one node's view of itself.
 func (a *Admin) NodeStatus(ctx context.Context, node kv.NodeID) (*kv.NodeStatus, error) {
-	nodes, err := a.Nodes(ctx)
+	s, err := a.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range nodes {
-		if n.ID == node {
+	for i := range s.Nodes {
+		if n := &s.Nodes[i].Info; n.ID == node {
 			p, err := a.ask(ctx, n.Address, &kv.AdminRequest{NodeStatus: &kv.NodeQuery{}})
 			if err != nil {
 				return nil, err

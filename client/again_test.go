@@ -57,22 +57,3 @@ func TestAgainEndsWhatIsOpen(t *testing.T) {
 		return nil
 	})
 }
-
-// TestRequestsNameTheOthers: what a hook and a trace hear of a commit names its participants and its timestamp.
-func TestRequestsNameTheOthers(t *testing.T) {
-	_, c := opened(t)
-	var trace client.Trace
-	done := update(t, c.In(keyspaces(t, c)[1]), func(_ context.Context, tx *client.Tx) error {
-		text(t, tx, "aa")
-		tx.Put([]byte("bb"), []byte("1"))
-		tx.Put([]byte("aa"), []byte("2"))
-		return nil
-	}, client.WithTrace(&trace))
-	read, commit := trace.Spans[0], trace.Spans[len(trace.Spans)-1]
-	if read.Method != "read" || read.Timestamp == 0 || read.Others != nil {
-		t.Errorf("read %+v", read)
-	}
-	if commit.Method != "commit" || commit.Timestamp != done.Timestamp || len(commit.Others) != 1 || commit.Others[0] != read.Partition || commit.Partition == read.Partition {
-		t.Errorf("commit %+v at %d, want the partition of %+v beside it", commit, done.Timestamp, read)
-	}
-}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/client/router"
+	"github.com/kvd-db/kvd/kv"
 )
 
 // Hooks hear of what a client does. All are optional; they are called synchronously and
@@ -21,37 +22,76 @@ type Hooks struct {
 	TxEnd func(ctx context.Context, c Commit, err error)
 	// RPC hears of every copy of every request, when its fate is known.
 	RPC func(ctx context.Context, info RPCInfo)
+	// Traced says for which requests RPC is to hear where their time went, which costs their answers a
+	// few bytes: it is given the context that RPC is. nil: for none.
+	Traced func(ctx context.Context) bool
 	// Topology hears when the client has learned a new map.
 	Topology func(TopologyEvent)
 }
 
-// RPCInfo is one request to one node.
+// RPCInfo is one request to one node, or, in a Trace and among Participants, one to a participant of a
+// commit, which the leader of the anchor's partition made.
 type RPCInfo struct {
-	Method, Node string
+	Method, Node string // read, scan, commit, outcome; prepare
+	Role         Role
 	Partition    uint64
 	Start        time.Time
-	Elapsed      time.Duration
-	Bytes        int       // of the answer
-	Timestamp    Timestamp // in the answer: at which was read or committed; 0: none
-	Others       []uint64  // of a commit: the partitions whom this one's leader had prepare
+	Elapsed      time.Duration // of a participant: until its acknowledgement was at the anchor's leader
+	Bytes        int           // of the answer; of a participant: of the keys and values that it was sent
+	Timestamp    Timestamp     // in the answer: at which was read or committed; 0: none
+	Spent        Spent         // of an answer, or a refused commit, that was traced (WithTrace, Hooks.Traced)
+	// Participants of a commit over several partitions. In a Trace they are spans of their own instead.
+	Participants []RPCInfo
 	Err          error
 }
 
+// Spent is where a node says that the time of a request went: LockWait, Draw (of a timestamp),
+// Consensus and Storage. What is left to Elapsed is the network's and queues'.
+type Spent = kv.Spent
+
+// Role is as what a node was asked.
+type Role string
+
+// The roles.
+const (
+	RoleReader      Role = "reader"
+	RoleAnchor      Role = "anchor" // it decides on the commit
+	RoleParticipant Role = "participant"
+)
+
 func rpcInfo(i router.RPC) RPCInfo {
 	info := RPCInfo{
-		Method: i.Method, Node: i.Node, Partition: uint64(i.Partition),
-		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Timestamp: i.Timestamp, Err: i.Err,
+		Method: i.Method, Node: i.Node, Role: RoleReader, Partition: uint64(i.Partition),
+		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Timestamp: i.Timestamp, Spent: i.Spent, Err: i.Err,
 	}
-	for _, p := range i.Others {
-		info.Others = append(info.Others, uint64(p))
+	if i.Method == "commit" || i.Method == "outcome" {
+		info.Role = RoleAnchor
+	}
+	for k := range i.Others {
+		p := &i.Others[k]
+		info.Participants = append(info.Participants, RPCInfo{
+			Method: "prepare", Node: p.Node, Role: RoleParticipant, Partition: uint64(p.Partition),
+			Start: i.Start, Elapsed: p.Elapsed, Bytes: p.Bytes, Timestamp: i.Timestamp, Spent: p.Spent,
+		})
 	}
 	return info
 }
 
 // Trace is what a transaction did, see WithTrace.
 type Trace struct {
-	Spans    []RPCInfo // every copy of every request, in the order of their ends
+	// Spans are every copy of every request, in the order of their ends. Behind a commit that has happened its
+	// participants follow.
+	Spans    []RPCInfo
 	Attempts int
+}
+
+func (t *Trace) add(i RPCInfo) {
+	participants := i.Participants
+	i.Participants = nil
+	t.Spans = append(t.Spans, i)
+	if i.Err == nil {
+		t.Spans = append(t.Spans, participants...)
+	}
 }
 
 // TopologyEvent is one piece of news about where keys live. Kind is "map" for a whole map
@@ -69,6 +109,7 @@ func (h Hooks) configure(c *router.Config) {
 			h.RPC(ctx, rpcInfo(i))
 		}
 	}
+	c.Traced = h.Traced
 	if h.Topology != nil {
 		c.OnTopology = func(n router.Change) {
 			h.Topology(TopologyEvent{Kind: n.Kind, Partition: uint64(n.Partition), From: n.From, To: n.To})

@@ -191,7 +191,7 @@ func (r *run) end(ctx context.Context, a *attempt, done Commit, err error) (Comm
 	if t := r.settings.trace; t != nil {
 		t.Attempts, t.Spans = r.attempts, nil
 		for _, s := range r.spans {
-			t.Spans = append(t.Spans, rpcInfo(s))
+			t.add(rpcInfo(s))
 		}
 	}
 	if err == nil {

@@ -37,6 +37,9 @@ func (n *node) Admin(_ context.Context, q *kv.AdminRequest) (*kv.AdminResponse, 
 		a.Topology = t
 	case q.Status != nil:
 		a.Status = &kv.Status{ClusterID: 7, CoreLeader: 1, Partitions: kv.PartitionCounts{Total: len(w.parts)}}
+		for _, x := range w.nodes {
+			a.Status.Nodes = append(a.Status.Nodes, kv.NodeReport{Info: x.Info(), Liveness: kv.NodeLive})
+		}
 	case q.NodeStatus != nil:
 		a.Node = &kv.NodeStatus{Info: n.Info()}
 	case q.MoveLeader != nil:

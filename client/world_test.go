@@ -293,6 +293,10 @@ func (n *node) handle(q *kv.Request) (*kv.Response, *kv.Error, bool) {
 	a, err := n.execute(q)
 	if a != nil {
 		a.Heard = w.oracle
+		a.Timing = timingOf(q)
+	}
+	if err != nil && q.Commit != nil {
+		err.Timing = timingOf(q)
 	}
 	switch f {
 	case loseAnswer:

@@ -150,7 +150,7 @@ func (w *worker) run(r *readers) {
 	if len(w.reads) == 0 {
 		return
 	}
-	node.RunReads(r.engine, w.reads)
+	node.RunReads(r.engine, w.reads, r.now)
 	fresh := r.now()
 	done := make([]readDone, 0, len(w.reads))
 	for _, x := range w.chunk {

@@ -155,6 +155,7 @@ type NodeStatus struct {
 	Replicas []ReplicaStatus
 	Faulty   []string // damaged replicas, each with the reason
 	Draining bool
+	Heard    Timestamp // the newest that the node has heard of
 }
 
 // ReplicaStatus is one replica on the asked node.
@@ -169,6 +170,9 @@ type ReplicaStatus struct {
 	LastIndex LogIndex
 	LeaseLeft time.Duration // leaders; 0 = no lease
 	Asleep    bool
+	// Closed is up to which timestamp the replica answers reads that any may; of a leader, which answers
+	// all others as well, what it has closed for its followers. 0 = none.
+	Closed Timestamp
 }
 
 // CheckAnswer is the comparison of a partition's replicas.

@@ -65,6 +65,7 @@ type Error struct {
 	LimitValue  int64         // Limit
 	Got         int64         // Limit
 	Actual      *Row          // Expectation: what was found; nil = absent
+	Timing      *Timing       // of a Commit that was refused; nil unless Request.Trace
 	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
 }
 

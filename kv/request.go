@@ -5,6 +5,7 @@ package kv
 type Request struct {
 	Partition  PartitionID
 	Generation Generation // the newest descriptor that the client knows; 0 = none
+	Trace      bool       // the Response is to have its Timing
 
 	Read    *Read
 	Scan    *Scan
@@ -146,4 +147,5 @@ type Response struct {
 	Outcome   Outcome   // Outcome; OutcomeUnknown only if that was no answer that ends it (AskKind)
 	Term      Term      // the answering leader's term: use it in the next Commit
 	Heard     Timestamp // the newest timestamp that the answering node has heard of
+	Timing    *Timing   // nil unless Request.Trace; read only
 }

@@ -119,11 +119,15 @@ func (n *Node) Drain(now kv.Instant) int {
 
 // status is what this node knows of itself.
 func (n *Node) status() *kv.NodeStatus {
-	s := &kv.NodeStatus{Info: n.Info(), Faulty: slices.Clone(n.system.faulty), Draining: n.system.draining}
+	s := &kv.NodeStatus{Info: n.Info(), Faulty: slices.Clone(n.system.faulty), Draining: n.system.draining, Heard: n.system.heard}
+	closed := n.closed.here()
 	for _, g := range n.set.Groups() {
 		rs := kv.ReplicaStatus{
 			Partition: g.Partition(), Replica: g.Replica(), Role: g.Role().String(), Term: g.Term(), Leader: g.LeaderNode(),
 			Commit: g.Commit(), Applied: g.Applied(), LastIndex: g.LastIndex(), Asleep: g.Asleep(),
+		}
+		if rs.Closed = closed[g.Partition()]; !g.Leads() {
+			rs.Closed = n.closedOn(n.replicas[g.Partition()])
 		}
 		if roleOn(g.Descriptor(), n.id.Node) == kv.RoleLearner {
 			rs.Role = "learner"

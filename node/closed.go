@@ -54,6 +54,7 @@ type closer struct {
 	drawing bool         // its timestamp
 	t       kv.Timestamp // of the round under way, once it is drawn; 0 = none
 	left    int          // partitions that have not closed t
+	newest  kv.Timestamp // published
 	led     []ledPartition
 	peers   []*closedPeer // by node
 	epoch   uint64        // the newest of any peer; begins with the incarnation
@@ -148,7 +149,18 @@ func (c *closer) publish(n *Node) {
 		}
 		p.send(n, c.t)
 	}
-	c.t = 0
+	c.newest, c.t = c.t, 0
+}
+
+// here is what is closed in the partitions that are led here.
+func (c *closer) here() map[kv.PartitionID]kv.Timestamp {
+	all := make(map[kv.PartitionID]kv.Timestamp, len(c.led))
+	for i := range c.led {
+		if e := &c.led[i]; e.index != 0 && e.rep.leading && e.rep.term == e.term {
+			all[e.rep.group.Partition()] = c.newest
+		}
+	}
+	return all
 }
 
 // look brings one partition up to date; it reports whether it is still led.

@@ -100,6 +100,40 @@ func TestFollowersRead(t *testing.T) {
 	f.want(scan, "one")
 }
 
+// TestStatusTellsWhatIsClosed: leader and follower say up to where reads are answered at any replica.
+func TestStatusTellsWhatIsClosed(t *testing.T) {
+	f := newFollowed(t)
+	closedOn := func(node int) kv.Timestamp {
+		s := f.nodes[node].status()
+		for _, r := range s.Replicas {
+			if r.Partition != f.p {
+				continue
+			}
+			if r.Closed > s.Heard {
+				t.Errorf("node %d: closed at %d, heard of %d", node, r.Closed, s.Heard)
+			}
+			return r.Closed
+		}
+		t.Fatalf("node %d has no replica", node)
+		return 0
+	}
+	ts := f.put("one")
+	if now := closedOn(f.other); now >= ts {
+		t.Errorf("closed at %d, before %d was", now, ts)
+	}
+	f.run(300 * time.Millisecond)
+	led, followed := closedOn(f.leader), closedOn(f.other)
+	if led < ts || followed < ts || followed > led {
+		t.Errorf("closed at %d by the leader, at %d at its follower, after %d", led, followed, ts)
+	}
+	f.want(f.at(f.other, followed), "one")
+	f.wantLeader(f.at(f.other, followed+1))
+	two := []*kv.NodeStatus{f.nodes[f.leader].status(), f.nodes[f.other].status()}
+	if all := JoinStatus(two); all.Heard != max(two[0].Heard, two[1].Heard) {
+		t.Errorf("loops that heard of %d and %d have heard of %d", two[0].Heard, two[1].Heard, all.Heard)
+	}
+}
+
 // TestFollowerAsksAnchors: the lock of a committed transaction counts, and of one without record only the
 // leader knows what became.
 func TestFollowerAsksAnchors(t *testing.T) {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kvd-db/kvd/kv"
@@ -106,8 +108,8 @@ func (x *Read) Run(e *mvcc.Engine) {
 	x.Result = x.Task.Execute(r)
 }
 
-// RunReads executes several reads on one view.
-func RunReads(e *mvcc.Engine, reads []*Read) {
+// RunReads executes several reads on one view. A clock, which may be nil, measures those that are Timed.
+func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant) {
 	r, err := e.NewReader()
 	if err != nil {
 		for _, x := range reads {
@@ -117,7 +119,13 @@ func RunReads(e *mvcc.Engine, reads []*Read) {
 	}
 	defer r.Close()
 	for _, x := range reads {
+		if clock == nil || !x.Task.Timed() {
+			x.Result = x.Task.Execute(r)
+			continue
+		}
+		begin := clock()
 		x.Result = x.Task.Execute(r)
+		x.Result.Took = time.Duration(clock() - begin)
 	}
 }
 
@@ -133,5 +141,6 @@ func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {
 	if e := x.Result.Err; e != nil && e.Kind == kv.Corruption {
 		return Reply{}, false // the node must hear of it
 	}
+	x.Task.Tell(x.Result)
 	return Reply{ID: x.Task.Request, Response: x.Result.Response, Err: x.Result.Err}, true
 }

@@ -91,6 +91,7 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 	}
 	if t, ok := f.task.Again(); ok {
 		delete(n.follows.open, f.id)
+		t.Waited(time.Duration(n.now - f.at))
 		n.readFollowing(t)
 	}
 }

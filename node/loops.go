@@ -67,6 +67,7 @@ func JoinStatus(loops []*kv.NodeStatus) *kv.NodeStatus {
 		all.Replicas = append(all.Replicas, s.Replicas...)
 		all.Faulty = append(all.Faulty, s.Faulty...)
 		all.Draining = all.Draining || s.Draining
+		all.Heard = max(all.Heard, s.Heard)
 	}
 	slices.SortFunc(all.Replicas, func(a, b kv.ReplicaStatus) int { return cmp.Compare(a.Partition, b.Partition) })
 	return &all

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/kvd-db/kvd/core"
 	"github.com/kvd-db/kvd/invariant"
@@ -28,6 +29,7 @@ type indexRead struct {
 	task  *partition.ReadTask
 	draw  *core.Draw // in quorum mode the oracle proves itself as well
 	from  kv.NodeID
+	since kv.Instant
 }
 
 // read takes a read that a partition has cleared: evaluations go to the engine as they are,
@@ -54,7 +56,7 @@ const parkedMax = 1 << 16
 
 func (n *Node) readIndex(r *replica, x *indexRead) {
 	n.reads.next++
-	x.ctx, x.rep, x.term = n.reads.next, r, r.term
+	x.ctx, x.rep, x.term, x.since = n.reads.next, r, r.term, n.now
 	if n.reads.len() >= parkedMax {
 		n.refuseRead(x, kv.Errorf(kv.Unavailable, "%d reads wait for a proof of leadership, the most that may: try again", parkedMax))
 		return
@@ -95,6 +97,7 @@ func (n *Node) proven(x *indexRead) {
 	case x.draw != nil:
 		n.core.Draw(x.from, *x.draw)
 	default:
+		x.task.Proven(time.Duration(n.now - x.since))
 		n.out.Reads = append(n.out.Reads, &Read{Task: x.task, Bare: true})
 	}
 }

@@ -8,7 +8,8 @@ import (
 
 // admitCommit is rule C1. Within the term and the window the seen set alone decides (rule
 // I8); otherwise what has happened is looked up before anything is refused.
-func (l *leader) admitCommit(id RequestID, q *kv.Commit) {
+func (l *leader) admitCommit(id RequestID, req *kv.Request) {
+	q := req.Commit
 	if err := l.checkCommit(q); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
@@ -19,7 +20,7 @@ func (l *leader) admitCommit(id RequestID, q *kv.Commit) {
 			return
 		}
 		if !l.beforeWindow(q.AsOf) {
-			l.start(id, q)
+			l.start(id, q, l.newTimer(req.Trace))
 			return
 		}
 	}
@@ -127,7 +128,7 @@ func (l *leader) notFound(k *lookup, horizon kv.Timestamp) {
 		l.tickets.remove(&k.ticket)
 		q := *k.commit
 		q.Term = l.term
-		l.admitCommit(k.ticket.id, &q)
+		l.admitCommit(k.ticket.id, &kv.Request{Commit: &q})
 	case k.term != l.term && !invariant.Mutated(invariant.NoTerm):
 		e := kv.Errorf(kv.StaleTerm, "commit %v names term %d, partition %d is in term %d: commit under a new id", k.id, k.term, l.id, l.term)
 		e.Partition, e.Term = l.id, l.term

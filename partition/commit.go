@@ -37,6 +37,7 @@ type results struct {
 	sums []int64 // of the WriteAdds, in order
 	// unwritten says that the commit wrote nothing: each answer needs the lease.
 	unwritten bool
+	timing    *kv.Timing // nil: nobody asked for it
 }
 
 func newCommit(q *kv.Commit) *commit {
@@ -46,8 +47,9 @@ func newCommit(q *kv.Commit) *commit {
 }
 
 // start runs a commit whose id was never seen. Nothing is marked if it is refused.
-func (l *leader) start(id RequestID, q *kv.Commit) {
+func (l *leader) start(id RequestID, q *kv.Commit, t *timer) {
 	c := newCommit(q)
+	c.timer = t
 	if len(q.Parts) > 0 {
 		c.others, c.locks = l.participantsOf(q), true
 	}
@@ -97,6 +99,7 @@ func (l *leader) granted(x *intent) {
 		l.push(holder.Owner.(*intent), x)
 		return
 	}
+	x.timer.end(l, waiting)
 	if x.declared.blind {
 		x.owner.ready(l)
 		return
@@ -155,6 +158,7 @@ func (l *leader) ask(c *commit) {
 		return
 	}
 	c.phase = phaseDrawing
+	c.timer.begin(l)
 	c.token = l.draw(c)
 }
 
@@ -179,6 +183,7 @@ func (l *leader) drawn(c *commit, ts kv.Timestamp) {
 		violated("a timestamp is above all versions under its latches (rule B4): %d, %d", ts, c.declared.newest)
 	}
 	c.timestamp = ts
+	c.timer.end(l, drawing)
 	if len(c.req.Writes) == 0 {
 		l.validated(c)
 		return
@@ -207,6 +212,7 @@ func (c *commit) taken() { c.phase = phaseProposed }
 // committed answers the client: reads await what is not applied (rule C6).
 func (c *commit) committed(l *leader) {
 	c.phase = phaseCommitted
+	c.timer.end(l, agreeing)
 	l.answerAll(c)
 }
 
@@ -230,6 +236,7 @@ func (c *commit) applied(l *leader) {
 
 // answerAll answers everybody who waits for a commit that has happened.
 func (l *leader) answerAll(c *commit) {
+	c.timed()
 	for t := c.tickets; t != nil; t = t.copy {
 		l.answerCommitted(t, c.timestamp, c.results)
 	}
@@ -245,7 +252,7 @@ func (l *leader) answerCommitted(t *ticket, ts kv.Timestamp, res *results) {
 		return
 	}
 	if res != nil {
-		resp.Sums = res.sums
+		resp.Sums, resp.Timing = res.sums, res.timing
 		if res.unwritten {
 			l.serveKnown(t, &ReadResult{Response: resp})
 			return
@@ -257,6 +264,7 @@ func (l *leader) answerCommitted(t *ticket, ts kv.Timestamp, res *results) {
 // abort ends a commit that is not proposed: its id is marked first (rule C3), then its latches
 // go, then everybody is told.
 func (l *leader) abort(c *commit, err *kv.Error) {
+	err = c.timer.refused(l, c, err)
 	ts := l.kill(c)
 	for t := ts; t != nil; t = t.copy {
 		l.answerAborted(t, err)
@@ -365,6 +373,7 @@ func (c *commit) expired(l *leader, t *ticket) {
 	}
 	err := kv.Errorf(kv.Aborted, "commit %v waited too long in partition %d: run it again under a new id", c.req.ID, l.id)
 	err.Partition = l.id
+	err = c.timer.refused(l, c, err)
 	l.answerAborted(t, err)
 	l.abort(c, err)
 }

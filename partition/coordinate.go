@@ -64,13 +64,14 @@ func (l *leader) coordinate(c *commit) {
 func (l *leader) prepareAt(c *commit, i int) {
 	p := &c.req.Parts[i]
 	l.call(&kv.Request{
-		Partition: p.Partition, Generation: p.Generation,
+		Partition: p.Partition, Generation: p.Generation, Trace: c.timer != nil,
 		Prepare: &kv.Prepare{Attempt: c.others.attempt, Start: c.req.Start, Reads: p.Reads, Spans: p.Spans, Writes: p.Writes},
 	}, c, i)
 }
 
 // answered is a participant's acknowledgement or refusal; late ones are dropped (rule H4).
-func (c *commit) answered(l *leader, i int, _ *kv.Response, err *kv.Error) {
+func (c *commit) answered(l *leader, i int, resp *kv.Response, err *kv.Error) {
+	c.timer.part(l, c, i, resp)
 	switch {
 	case c.phase != phasePreparing && !invariant.Mutated(invariant.DrawFirst2):
 	case err == nil && c.others.roll.Answered(i):

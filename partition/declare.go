@@ -16,6 +16,7 @@ type intent struct {
 	guard    txn.Guard
 	declared declared
 	task     *ReadTask // what the engine is asked; nil: nothing
+	timer    *timer    // nil: nobody asks where the time goes
 	locks    bool      // the latches become locks
 	latch    [1]txn.Latch
 }

@@ -44,7 +44,7 @@ func (l *leader) evaluate(x *intent) {
 		x.owner.ready(l)
 		return
 	}
-	x.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: x}
+	x.task = &ReadTask{Partition: l.id, Term: l.term, Evaluation: ev, owner: x, timer: x.timer}
 	l.sink.Read(x.task)
 }
 
@@ -54,6 +54,7 @@ func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		return // ended meanwhile
 	}
 	x.task = nil
+	x.timer.read(l, r)
 	switch {
 	case r.Err != nil:
 		x.owner.refuse(l, r.Err)
@@ -171,6 +172,7 @@ func add(w *kv.Write, v *FoundVersion) (int64, *kv.Error) {
 // like a strong read of the key: once the version is applied, and under the lease.
 func (c *commit) refuseBy(l *leader, key kv.Key, err *kv.Error) {
 	err.Partition = l.id
+	err = c.timer.refused(l, c, err)
 	known := &ReadResult{Err: err}
 	keys := []kv.Key{key}
 	for t := l.kill(c); t != nil; {

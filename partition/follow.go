@@ -38,10 +38,14 @@ const followLocksMax = 1024
 // FollowerTask is a read of a replica that does not lead, at a timestamp that is closed there with an
 // index that it has applied. Its result is the answer, unless Questions says otherwise.
 func FollowerTask(id RequestID, q *kv.Request, at, heard kv.Timestamp, replica kv.ReplicaID, applied kv.LogIndex) *ReadTask {
-	return &ReadTask{
+	t := &ReadTask{
 		Request: id, Partition: q.Partition, Serve: true, Read: q.Read, Scan: q.Scan, At: at, heard: heard,
 		follow: &follow{replica: replica, applied: applied},
 	}
+	if q.Trace {
+		t.timer = &timer{}
+	}
+	return t
 }
 
 // Follows reports whether the task was made by FollowerTask.

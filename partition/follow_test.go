@@ -1,7 +1,10 @@
 package partition
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -74,4 +77,55 @@ func (s *story) parseAnswer(d *datadriven.TestData, a datadriven.CmdArg) (resp *
 		s.t.Fatalf("%s: unknown answer %q", d.Pos, a.Key)
 	}
 	return resp, nil
+}
+
+// TestFollowLocksMax: a read of a follower asks about so many locks, and leaves what meets more of them to the
+// leader. It does not look for more than it needs to know that.
+func TestFollowLocksMax(t *testing.T) {
+	w := ledWorld(t, Options{})
+	var all []kv.Key
+	lock := func(id, n int) {
+		t.Helper()
+		q := &kv.Prepare{Attempt: kv.Attempt{ID: testID(id), Term: 1, AsOf: 1, Partition: testPartition + 1, Anchor: kv.Key("a")}}
+		for range n {
+			key := kv.Key(fmt.Sprintf("k%06d", len(all)))
+			all = append(all, key)
+			q.Writes = append(q.Writes, kv.Write{Kind: kv.WritePut, Key: key, Value: []byte("v")})
+		}
+		if _, err := w.ask(&kv.Request{Prepare: q}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(q *kv.Request) (*ReadTask, *ReadResult) {
+		q.Partition = testPartition
+		task := FollowerTask(1, q, 100, w.heard, 1, w.machine.State().Applied)
+		return task, w.execute(task)
+	}
+	scan := &kv.Request{Scan: &kv.Scan{Span: w.desc.Span}}
+	lock(1, followLocksMax)
+	for name, q := range map[string]*kv.Request{"scan": scan, "read": {Read: &kv.Read{Keys: slices.Clone(all)}}} {
+		task, res := read(q)
+		questions, ok := task.Questions(res)
+		if !ok || len(questions) != 1 || len(res.met) != followLocksMax {
+			t.Fatalf("%s: %d locks, %d questions, %t; %v", name, len(res.met), len(questions), ok, res.Err)
+		}
+		if !task.Answered(0, &kv.Response{Outcome: kv.OutcomeCommitted, Timestamp: 50}, nil) {
+			t.Fatalf("%s: the answer is refused", name)
+		}
+		again, ok := task.Again()
+		if !ok {
+			t.Fatalf("%s: an answer is missing", name)
+		}
+		if res := w.execute(again); res.Err != nil || len(res.Response.Rows) != followLocksMax {
+			t.Fatalf("%s: %v, %+v", name, res.Err, res.Response)
+		}
+	}
+	lock(2, 2)
+	for name, q := range map[string]*kv.Request{"scan": scan, "read": {Read: &kv.Read{Keys: all[1:]}}} {
+		task, res := read(q)
+		questions, ok := task.Questions(res)
+		if ok || questions != nil || len(res.met) != followLocksMax+1 {
+			t.Errorf("%s: %d locks, %d questions, %t", name, len(res.met), len(questions), ok)
+		}
+	}
 }

@@ -132,15 +132,15 @@ func (p *Partition) Request(id RequestID, req *kv.Request) {
 func (l *leader) admit(id RequestID, req *kv.Request) {
 	switch {
 	case req.Commit != nil:
-		l.admitCommit(id, req.Commit)
+		l.admitCommit(id, req)
 	case req.Read != nil:
-		l.admitRead(id, req.Read)
+		l.admitRead(id, req)
 	case req.Scan != nil:
-		l.admitScan(id, req.Scan)
+		l.admitScan(id, req)
 	case req.Outcome != nil:
 		l.admitOutcome(id, req.Outcome)
 	case req.Prepare != nil:
-		l.admitPrepare(id, req.Prepare)
+		l.admitPrepare(id, req)
 	case req.Resolve != nil:
 		l.admitResolve(id, req.Resolve)
 	default:

@@ -45,7 +45,8 @@ type fate struct {
 }
 
 // admitPrepare locks what a transaction reads and writes here (rule H3).
-func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
+func (l *leader) admitPrepare(id RequestID, req *kv.Request) {
+	q := req.Prepare
 	if err := l.checkPrepare(q); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
@@ -56,7 +57,7 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 	}
 	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now()}
 	p.question.at = p.arrived
-	p.intent = intent{owner: p, req: &kv.Commit{Start: q.Start, Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}, locks: true}
+	p.intent = intent{owner: p, req: &kv.Commit{Start: q.Start, Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}, locks: true, timer: l.newTimer(req.Trace)}
 	p.oldest = q.Start
 	if p.oldest == 0 {
 		p.oldest = q.AsOf
@@ -85,7 +86,7 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 // prepareAgain answers another copy of a Prepare.
 func (l *leader) prepareAgain(p *prepared, id RequestID) {
 	if p.phase >= locked {
-		l.sink.Reply(id, l.acknowledgement(), nil)
+		l.sink.Reply(id, p.acknowledgement(l), nil)
 		return
 	}
 	copies := 1
@@ -105,6 +106,12 @@ func (l *leader) acknowledgement() *kv.Response {
 	return &kv.Response{Term: l.term, Heard: l.sink.Heard()}
 }
 
+func (p *prepared) acknowledgement(l *leader) *kv.Response {
+	resp := l.acknowledgement()
+	resp.Timing = p.timer.timing()
+	return resp
+}
+
 func (p *prepared) wanted(*leader) bool { return p.phase == preparing }
 
 func (p *prepared) transaction() (kv.TxID, kv.Age) { return p.ID, p.Age }
@@ -116,6 +123,7 @@ func (p *prepared) ready(l *leader) {
 		return
 	}
 	p.phase = locking
+	p.timer.begin(l)
 	l.propose(p)
 	if invariant.Mutated(invariant.AckEarly) {
 		l.acknowledge(p)
@@ -124,7 +132,7 @@ func (p *prepared) ready(l *leader) {
 
 func (l *leader) acknowledge(p *prepared) {
 	for t := p.tickets; t != nil; t = t.copy {
-		l.answer(t, l.acknowledgement(), nil)
+		l.answer(t, p.acknowledgement(l), nil)
 	}
 	p.tickets = nil
 }
@@ -194,6 +202,7 @@ func (p *prepared) committed(*leader) {}
 func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
 	p.phase, p.since = locked, l.sink.Heard()
+	p.timer.end(l, agreeing)
 	if invariant.Mutated(invariant.NoShared) {
 		p.shareNothing(l)
 	} else {

@@ -24,12 +24,13 @@ type read struct {
 	notBefore kv.Timestamp // what is drawn must not be below it
 }
 
-func (l *leader) admitRead(id RequestID, q *kv.Read) {
+func (l *leader) admitRead(id RequestID, req *kv.Request) {
+	q := req.Read
 	if err := l.checkRead(q); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q}}
+	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q, timer: l.newTimer(req.Trace)}}
 	switch {
 	case q.Timestamp != 0 || q.NotBefore != 0:
 		l.readAt(r, id, q.NotBefore)
@@ -70,12 +71,13 @@ func (l *leader) checkRead(q *kv.Read) *kv.Error {
 	return l.checkBound(q.Timestamp, q.NotBefore)
 }
 
-func (l *leader) admitScan(id RequestID, q *kv.Scan) {
+func (l *leader) admitScan(id RequestID, req *kv.Request) {
+	q := req.Scan
 	if err := l.checkScan(q); err != nil {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	r := &read{at: q.Timestamp, task: ReadTask{Scan: q}}
+	r := &read{at: q.Timestamp, task: ReadTask{Scan: q, timer: l.newTimer(req.Trace)}}
 	if q.Timestamp != 0 || q.NotBefore != 0 {
 		l.readAt(r, id, q.NotBefore)
 		return
@@ -101,6 +103,7 @@ func (l *leader) drawForRead(r *read, id RequestID) {
 // drawn looks for writes under way only now that r is known (rule D1).
 func (r *read) drawn(l *leader, ts kv.Timestamp) {
 	r.drawing = false
+	r.task.timer.end(l, drawing)
 	if asked := max(r.at, r.notBefore); asked >= ts {
 		l.answer(&r.ticket, nil, l.fromTheFuture(asked))
 		return
@@ -174,6 +177,7 @@ func (l *leader) serve(r *read, id RequestID) {
 		l.tickets.remove(&r.ticket)
 	}
 	l.fillTask(r, id)
+	r.task.timer.end(l, waiting)
 	l.sink.Read(&r.task)
 }
 

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
@@ -33,6 +34,7 @@ type ReadTask struct {
 	heard  kv.Timestamp
 	owner  any     // whom ReadDone concerns
 	follow *follow // of a replica that does not lead
+	timer  *timer  // nil: nobody asks where the time goes
 }
 
 // Evaluation is what a commit needs to know of the applied state while it holds its latches.
@@ -64,6 +66,7 @@ type ReadResult struct {
 	Committed kv.Timestamp
 	Horizon   kv.Timestamp
 	Sums      []int64
+	Took      time.Duration // to Execute; measured if the task is Timed
 	restored  *restored
 	met       []mvcc.Lock // of a follower's read, by key
 }

@@ -146,6 +146,7 @@ func (c *Call) Start(ctx context.Context) {
 func (c *Call) begin(ctx context.Context) {
 	r := c.router
 	c.arm(ctx)
+	c.Op.Request.Trace = c.Meter.traces() || r.config.Traced != nil && r.config.Traced(ctx)
 	if r.config.Local != nil {
 		r.hear(r.config.Local.Heard())
 	}
@@ -349,13 +350,17 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	}
 	if err != nil {
 		info.Err = err
+		if err.Timing != nil {
+			info.Spent = err.Timing.Spent
+		}
 	} else {
 		info.Timestamp = c.reply.Response.Timestamp
-	}
-	if q := a.Request.Commit; q != nil {
-		for i := range q.Parts {
-			info.Others = append(info.Others, q.Parts[i].Partition)
+		if t := c.reply.Response.Timing; t != nil {
+			info.Spent = t.Spent
 		}
+	}
+	if q := a.Request.Commit; q != nil && len(q.Parts) > 0 {
+		info.Others = c.others(q.Parts, err == nil)
 	}
 	if c.router.config.OnRPC != nil {
 		c.router.config.OnRPC(ctx, info)
@@ -363,6 +368,33 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	if c.Meter.traces() {
 		c.Meter.note(info)
 	}
+}
+
+// others is what is known of the participants of a commit; answered: its answer is in reply.
+func (c *Call) others(parts []kv.Part, answered bool) []RPCPart {
+	all := make([]RPCPart, len(parts))
+	for i := range parts {
+		p := &parts[i]
+		all[i] = RPCPart{PartTiming: kv.PartTiming{Partition: p.Partition}, Node: c.router.leaderAddress(p.Partition), Bytes: partBytes(p)}
+		if t := c.reply.Response.Timing; answered && t != nil && i < len(t.Parts) && t.Parts[i].Partition == p.Partition {
+			all[i].PartTiming = t.Parts[i]
+		}
+	}
+	return all
+}
+
+// partBytes is the keys and values of a part.
+func partBytes(p *kv.Part) (n int) {
+	for i := range p.Reads {
+		n += len(p.Reads[i].Key)
+	}
+	for _, s := range p.Spans {
+		n += len(s.Start) + len(s.End)
+	}
+	for i := range p.Writes {
+		n += len(p.Writes[i].Key) + len(p.Writes[i].Value)
+	}
+	return n
 }
 
 func method(q *kv.Request) string {

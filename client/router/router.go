@@ -48,6 +48,8 @@ type Config struct {
 	Locality string
 	// OnRPC, if set, hears of every copy of every request; it must not block.
 	OnRPC func(ctx context.Context, info RPC)
+	// Traced, if set, says for which contexts answers are to tell where their time went.
+	Traced func(ctx context.Context) bool
 	// OnTopology, if set, hears of every change of the map that answers brought about.
 	OnTopology func(change Change)
 }
@@ -59,10 +61,18 @@ type RPC struct {
 	Partition kv.PartitionID
 	Start     time.Time
 	Elapsed   time.Duration
-	Bytes     int              // of the answer
-	Timestamp kv.Timestamp     // in the answer: at which was read or committed; 0: none
-	Others    []kv.PartitionID // of a commit: whom the partition's leader had prepare
+	Bytes     int          // of the answer
+	Timestamp kv.Timestamp // in the answer: at which was read or committed; 0: none
+	Spent     kv.Spent     // where the node says that the time went, if the request was traced
+	Others    []RPCPart    // of a commit: what the partition's leader had others prepare
 	Err       error
+}
+
+// RPCPart is one participant of a commit.
+type RPCPart struct {
+	kv.PartTiming        // only the partition if the commit has failed or was not traced
+	Node          string // address of who is believed to lead it
+	Bytes         int    // of the keys and values that it was sent
 }
 
 // Change is one change of the map.
@@ -144,6 +154,18 @@ func (r *Router) address(n kv.NodeID) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	info, _ := r.session.Map.Node(n)
+	return info.Address
+}
+
+// leaderAddress is where a partition's leader is believed to be; empty: nobody knows.
+func (r *Router) leaderAddress(p kv.PartitionID) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	place, ok := r.session.Map.Partition(p)
+	if !ok {
+		return ""
+	}
+	info, _ := r.session.Map.Node(place.Leader)
 	return info.Address
 }
 

@@ -107,47 +107,6 @@ func (c *call) topology(ctx context.Context, cmd *cobra.Command, s store.Store) 
 	return t, err
 }
 
-func newPartitions(c *call) *cobra.Command {
-	return &cobra.Command{
-		Use:   "partitions",
-		Short: "List the partitions in key order, of one keyspace if --keyspace is given",
-		Args:  exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
-				t, err := c.topology(ctx, cmd, s)
-				if err != nil {
-					return err
-				}
-				l := c.list()
-				for i := range t.Partitions {
-					if err := l.Row(partitionRecord(t, &t.Partitions[i])); err != nil {
-						return err
-					}
-				}
-				return c.listed(l)
-			})
-		},
-	}
-}
-
-func partitionRecord(t *kv.Topology, p *kv.PartitionInfo) output.Record {
-	d := p.Descriptor
-	name, start, end := bounds(t, d)
-	return output.Record{
-		{Name: "id", Value: uint64(d.Partition)},
-		{Name: "keyspace", Value: name},
-		{Name: "start", Value: start},
-		{Name: "end", Value: end},
-		{Name: "leader", Value: uint64(p.Leader)},
-		{Name: "term", Value: uint64(p.Term)},
-		{Name: "replicas", Value: replicaRecords(d)},
-		{Name: "keys", Value: p.Keys},
-		{Name: "bytes", Value: p.Bytes},
-		{Name: "applied", Value: uint64(p.Applied)},
-		{Name: "generation", Value: uint64(d.Generation)},
-	}
-}
-
 func replicaRecords(d *kv.Descriptor) []output.Record {
 	out := make([]output.Record, len(d.Replicas))
 	for i, r := range d.Replicas {

@@ -86,6 +86,24 @@ func TestCluster(t *testing.T) {
 	if got := a.must(t, "partitions"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
 		t.Errorf("partitions: %s", got)
 	}
+	if got := a.must(t, "partitions"); !strings.Contains(got, `"closed_age_ms":200,"closed":[{"node":1,"age_ms":0},{"node":2,"age_ms":200},{"node":3,"age_ms":null}]`) {
+		t.Errorf("partitions, how far behind: %s", got)
+	}
+	if got := a.must(t, "partitions", "-o", "table"); !strings.Contains(got, "CLOSED AGE") || !strings.Contains(got, "200ms       1=0s 2=200ms 3=\n") {
+		t.Errorf("partitions as a table:\n%s", got)
+	}
+	for _, silent := range []string{"status", "node-status"} {
+		a.fake.FailWith(func(op string, _ []byte) error {
+			if op == silent {
+				return kv.Errorf(kv.Unavailable, "it does not answer")
+			}
+			return nil
+		})
+		if got := a.must(t, "partitions"); !strings.Contains(got, `"closed_age_ms":null,"closed":[{"node":1,"age_ms":null}`) {
+			t.Errorf("partitions when %s fails: %s", silent, got)
+		}
+	}
+	a.fake.FailWith(nil)
 	if got := a.must(t, "partitions", "--keyspace", "h"); strings.Count(got, "\n") != 1 {
 		t.Errorf("partitions of h: %s", got)
 	}

@@ -15,7 +15,14 @@ import (
 const explainLong = `explain runs a command, prints nothing of what it finds, and shows every request that was made
 for it: which copy of it (attempt), to which partition and node, as what (reader, anchor or
 participant), when it began and how long it took, the bytes of the answer, the timestamp in it, and what became of it.
-Participants were asked by the leader of the anchor, which does not tell how long that took.
+Where the time went is what the node says:
+  lock_wait  for locks and latches that others held; a read: for writes under way
+  draw       for a timestamp
+  consensus  from the proposal until it was committed, at a participant until it was applied
+  storage    reading the engine
+What is left to elapsed is the network's and queues', and at the anchor the wait for its participants.
+Participants were asked by the leader of the anchor: elapsed is until their acknowledgement was there,
+bytes are those of the keys and values that they were sent.
 In a transaction, explain commit shows the commit. A command that asks nobody, as a put in a
 transaction or a get of a key that was read before, has no rows.`
 
@@ -78,8 +85,9 @@ func (c *call) requests(ctx context.Context, inner *call, all []store.Request) e
 			attempts[r.Method]++
 			continue
 		}
-		for _, p := range r.Others {
-			if err := l.Row(participantRecord(r, p, attempts[r.Method], where)); err != nil {
+		for k := range r.Participants {
+			p := &r.Participants[k]
+			if err := l.Row(requestRecord(p, attempts[r.Method], p.Start.Sub(all[0].Start), where)); err != nil {
 				return err
 			}
 		}
@@ -124,11 +132,15 @@ func known[N ~uint64](n N) any {
 	return uint64(n)
 }
 
-func requestRecord(r *store.Request, attempt int, start time.Duration, where leaders) output.Record {
-	role := "reader"
-	if r.Method == "commit" || r.Method == "outcome" {
-		role = "anchor"
+// taken is a time that a node has told, or nothing if it has not answered.
+func taken(r *store.Request, d time.Duration) *time.Duration {
+	if r.Err != nil && kv.AsError(r.Err).Timing == nil {
+		return nil
 	}
+	return &d
+}
+
+func requestRecord(r *store.Request, attempt int, start time.Duration, where leaders) output.Record {
 	var timestamp any
 	if r.Timestamp != 0 {
 		timestamp = r.Timestamp
@@ -137,37 +149,26 @@ func requestRecord(r *store.Request, attempt int, start time.Duration, where lea
 	if r.Err != nil {
 		result, message = kv.KindOf(r.Err).String(), kv.AsError(r.Err).Message
 	}
+	leader, address := where.nodes[r.Node], r.Node
+	if n := where.partitions[kv.PartitionID(r.Partition)]; n != 0 && r.Role == store.RoleParticipant {
+		leader, address = n, where.addresses[n] // nobody has told who was asked
+	}
 	return output.Record{
 		{Name: "attempt", Value: attempt},
 		{Name: "request", Value: r.Method},
-		{Name: "partition", Value: known(r.Partition)},
-		{Name: "role", Value: role},
-		{Name: "leader", Value: known(where.nodes[r.Node])},
-		{Name: "address", Value: r.Node},
+		{Name: "partition", Value: known(kv.PartitionID(r.Partition))},
+		{Name: "role", Value: string(r.Role)},
+		{Name: "leader", Value: known(leader)},
+		{Name: "address", Value: address},
 		{Name: "start", Value: start},
 		{Name: "elapsed", Value: r.Elapsed},
+		{Name: "lock_wait", Value: taken(r, r.Spent.LockWait)},
+		{Name: "draw", Value: taken(r, r.Spent.Draw)},
+		{Name: "consensus", Value: taken(r, r.Spent.Consensus)},
+		{Name: "storage", Value: taken(r, r.Spent.Storage)},
 		{Name: "bytes", Value: r.Bytes},
 		{Name: "timestamp", Value: timestamp},
 		{Name: "result", Value: result},
 		{Name: "error", Value: message},
-	}
-}
-
-// participantRecord is a partition that the anchor's leader had prepare: what that took is not told.
-func participantRecord(r *store.Request, p kv.PartitionID, attempt int, where leaders) output.Record {
-	leader := where.partitions[p]
-	return output.Record{
-		{Name: "attempt", Value: attempt},
-		{Name: "request", Value: "prepare"},
-		{Name: "partition", Value: uint64(p)},
-		{Name: "role", Value: "participant"},
-		{Name: "leader", Value: known(leader)},
-		{Name: "address", Value: where.addresses[leader]},
-		{Name: "start", Value: nil},
-		{Name: "elapsed", Value: nil},
-		{Name: "bytes", Value: nil},
-		{Name: "timestamp", Value: r.Timestamp},
-		{Name: "result", Value: "ok"},
-		{Name: "error", Value: nil},
 	}
 }

@@ -220,4 +220,28 @@ func TestRealTransactions(t *testing.T) {
 	if err != nil || !strings.Contains(out, ",anchor,1,"+address+",") || strings.Count(out, ",prepare,") != 1 || strings.Count(out, ",participant,1,"+address) < 1 || !strings.Contains(out, "\n5\n") {
 		t.Errorf("explain commit: %v\n%s", err, out)
 	}
+	told(t, out)
+}
+
+// told insists that anchor and participant say that a consensus took a time, and reached one at all.
+func told(t *testing.T, table string) {
+	t.Helper()
+	roles := map[string]string{}
+	columns := map[string]int{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(line), ",")
+		if cells[0] == "attempt" {
+			for i, name := range cells {
+				columns[name] = i
+			}
+		}
+		if role, consensus := columns["role"], columns["consensus_ms"]; cells[0] == "1" && consensus > 0 && len(cells) > consensus {
+			roles[cells[role]] = cells[consensus]
+		}
+	}
+	for _, role := range []string{"anchor", "participant"} {
+		if ms := roles[role]; ms == "" || ms == "0" {
+			t.Errorf("the consensus of the %s took %q ms:\n%s", role, ms, table)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kvd-db/kvd/cmd/kvcli/store/storetest"
 	"github.com/kvd-db/kvd/kv"
@@ -215,8 +216,19 @@ func TestExplainOfAConflict(t *testing.T) {
 		return nil
 	}
 	out, talk, code := a.script(refused, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
-	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,,,,,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
 		t.Errorf("exit code %d, printed %q, said %q", code, out, talk)
+	}
+	waited := func(op string) error {
+		err := refused(op)
+		if e := kv.AsError(err); e != nil {
+			e.Timing = &kv.Timing{Spent: kv.Spent{LockWait: 7 * time.Millisecond}}
+		}
+		return err
+	}
+	out, _, code = a.script(waited, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,7,0,0,0,0,,conflict,overtaken\n") {
+		t.Errorf("exit code %d, printed %q", code, out)
 	}
 	a.fake.FailWith(nil)
 	if out := a.must(t, "explain", "get", "a", "-o", "raw"); !strings.HasPrefix(out, "1\tread\t10\treader\t") {

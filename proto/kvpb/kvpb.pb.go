@@ -1706,6 +1706,7 @@ type Error struct {
 	Got           int64                  `protobuf:"varint,10,opt,name=got,proto3" json:"got,omitempty"`
 	Actual        *Pair                  `protobuf:"bytes,11,opt,name=actual,proto3" json:"actual,omitempty"` // its key is a full key
 	Id            []byte                 `protobuf:"bytes,12,opt,name=id,proto3" json:"id,omitempty"`
+	Timing        []byte                 `protobuf:"bytes,13,opt,name=timing,proto3" json:"timing,omitempty"` // laid out as in FORMAT.md, if the request asked for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1820,6 +1821,13 @@ func (x *Error) GetActual() *Pair {
 func (x *Error) GetId() []byte {
 	if x != nil {
 		return x.Id
+	}
+	return nil
+}
+
+func (x *Error) GetTiming() []byte {
+	if x != nil {
+		return x.Timing
 	}
 	return nil
 }
@@ -2942,6 +2950,7 @@ type NodeStatusResponse struct {
 	Replicas      []*ReplicaStatus       `protobuf:"bytes,2,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	Faulty        []string               `protobuf:"bytes,3,rep,name=faulty,proto3" json:"faulty,omitempty"`
 	Draining      bool                   `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	Heard         uint64                 `protobuf:"varint,5,opt,name=heard,proto3" json:"heard,omitempty"` // the newest timestamp that the node has heard of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3004,6 +3013,13 @@ func (x *NodeStatusResponse) GetDraining() bool {
 	return false
 }
 
+func (x *NodeStatusResponse) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
 type ReplicaStatus struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Partition      uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -3016,6 +3032,7 @@ type ReplicaStatus struct {
 	LastIndex      uint64                 `protobuf:"varint,8,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
 	LeaseLeftNanos int64                  `protobuf:"varint,9,opt,name=lease_left_nanos,json=leaseLeftNanos,proto3" json:"lease_left_nanos,omitempty"`
 	Asleep         bool                   `protobuf:"varint,10,opt,name=asleep,proto3" json:"asleep,omitempty"`
+	Closed         uint64                 `protobuf:"varint,11,opt,name=closed,proto3" json:"closed,omitempty"` // reads at or below this timestamp any replica may answer, and this one does; 0: none
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -3118,6 +3135,13 @@ func (x *ReplicaStatus) GetAsleep() bool {
 		return x.Asleep
 	}
 	return false
+}
+
+func (x *ReplicaStatus) GetClosed() uint64 {
+	if x != nil {
+		return x.Closed
+	}
+	return 0
 }
 
 type MoveLeaderRequest struct {
@@ -3931,7 +3955,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\aOutcome\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tCOMMITTED\x10\x01\x12\v\n" +
-	"\aABORTED\x10\x02\"\xc4\x02\n" +
+	"\aABORTED\x10\x02\"\xdc\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x10\n" +
@@ -3946,7 +3970,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x03got\x18\n" +
 	" \x01(\x03R\x03got\x12$\n" +
 	"\x06actual\x18\v \x01(\v2\f.kvd.v1.PairR\x06actual\x12\x0e\n" +
-	"\x02id\x18\f \x01(\fR\x02id\"A\n" +
+	"\x02id\x18\f \x01(\fR\x02id\x12\x16\n" +
+	"\x06timing\x18\r \x01(\fR\x06timing\"A\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12\x12\n" +
@@ -4038,12 +4063,13 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x10under_replicated\x18\x02 \x01(\x03R\x0funderReplicated\x12 \n" +
 	"\vunavailable\x18\x03 \x01(\x03R\vunavailable\x12\x18\n" +
 	"\aunknown\x18\x04 \x01(\x03R\aunknown\"\x13\n" +
-	"\x11NodeStatusRequest\"\xa1\x01\n" +
+	"\x11NodeStatusRequest\"\xb7\x01\n" +
 	"\x12NodeStatusResponse\x12$\n" +
 	"\x04info\x18\x01 \x01(\v2\x10.kvd.v1.NodeInfoR\x04info\x121\n" +
 	"\breplicas\x18\x02 \x03(\v2\x15.kvd.v1.ReplicaStatusR\breplicas\x12\x16\n" +
 	"\x06faulty\x18\x03 \x03(\tR\x06faulty\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\"\x9a\x02\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x14\n" +
+	"\x05heard\x18\x05 \x01(\x04R\x05heard\"\xb2\x02\n" +
 	"\rReplicaStatus\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x12\n" +
@@ -4056,7 +4082,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"last_index\x18\b \x01(\x04R\tlastIndex\x12(\n" +
 	"\x10lease_left_nanos\x18\t \x01(\x03R\x0eleaseLeftNanos\x12\x16\n" +
 	"\x06asleep\x18\n" +
-	" \x01(\bR\x06asleep\"A\n" +
+	" \x01(\bR\x06asleep\x12\x16\n" +
+	"\x06closed\x18\v \x01(\x04R\x06closed\"A\n" +
 	"\x11MoveLeaderRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x04R\tpartition\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\"\x14\n" +

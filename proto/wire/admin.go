@@ -115,12 +115,12 @@ func StatusOf(m *kvpb.StatusResponse) *kv.Status {
 
 // NodeStatusMessage is a node's state as a message.
 func NodeStatusMessage(s *kv.NodeStatus) *kvpb.NodeStatusResponse {
-	m := &kvpb.NodeStatusResponse{Info: nodeMessage(s.Info), Faulty: s.Faulty, Draining: s.Draining}
+	m := &kvpb.NodeStatusResponse{Info: nodeMessage(s.Info), Faulty: s.Faulty, Draining: s.Draining, Heard: uint64(s.Heard)}
 	for _, r := range s.Replicas {
 		m.Replicas = append(m.Replicas, &kvpb.ReplicaStatus{
 			Partition: uint64(r.Partition), Replica: uint64(r.Replica), Role: r.Role, Term: uint64(r.Term), Leader: uint64(r.Leader),
 			Commit: uint64(r.Commit), Applied: uint64(r.Applied), LastIndex: uint64(r.LastIndex),
-			LeaseLeftNanos: int64(r.LeaseLeft), Asleep: r.Asleep,
+			LeaseLeftNanos: int64(r.LeaseLeft), Asleep: r.Asleep, Closed: uint64(r.Closed),
 		})
 	}
 	return m
@@ -128,12 +128,13 @@ func NodeStatusMessage(s *kv.NodeStatus) *kvpb.NodeStatusResponse {
 
 // NodeStatusOf is the inverse of NodeStatusMessage.
 func NodeStatusOf(m *kvpb.NodeStatusResponse) *kv.NodeStatus {
-	s := &kv.NodeStatus{Info: nodeOf(m.GetInfo()), Faulty: m.GetFaulty(), Draining: m.GetDraining()}
+	s := &kv.NodeStatus{Info: nodeOf(m.GetInfo()), Faulty: m.GetFaulty(), Draining: m.GetDraining(), Heard: kv.Timestamp(m.GetHeard())}
 	for _, r := range m.GetReplicas() {
 		s.Replicas = append(s.Replicas, kv.ReplicaStatus{
 			Partition: kv.PartitionID(r.GetPartition()), Replica: kv.ReplicaID(r.GetReplica()), Role: r.GetRole(), Term: kv.Term(r.GetTerm()),
 			Leader: kv.NodeID(r.GetLeader()), Commit: kv.LogIndex(r.GetCommit()), Applied: kv.LogIndex(r.GetApplied()),
 			LastIndex: kv.LogIndex(r.GetLastIndex()), LeaseLeft: time.Duration(r.GetLeaseLeftNanos()), Asleep: r.GetAsleep(),
+			Closed: kv.Timestamp(r.GetClosed()),
 		})
 	}
 	return s

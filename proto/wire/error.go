@@ -150,6 +150,9 @@ func ErrorMessage(e *kv.Error) *kvpb.Error {
 	if !e.ID.IsZero() {
 		m.Id = e.ID[:]
 	}
+	if e.Timing != nil {
+		m.Timing = appendTiming(nil, e.Timing)
+	}
 	return m
 }
 
@@ -171,6 +174,12 @@ func ErrorOf(m *kvpb.Error) *kv.Error {
 	}
 	if len(m.GetId()) == len(e.ID) {
 		copy(e.ID[:], m.GetId())
+	}
+	if len(m.GetTiming()) > 0 {
+		r := reader{b: m.GetTiming()}
+		if t := decodeTiming(&r); !r.bad && len(r.b) == 0 {
+			e.Timing = t // else it is lost: the error matters more
+		}
 	}
 	return e
 }

@@ -20,6 +20,8 @@ const (
 	partAsk         = 8 // the parts from here on come from nodes only
 	partPrepare     = 9
 	partResolve     = 10
+
+	partTraced = 0x80 // beside any part: the answer is to have its timing
 )
 
 // The flags of a scan.
@@ -62,6 +64,14 @@ func AppendRequest(b []byte, id uint64, timeout time.Duration, q *kv.Request) []
 func appendRequest(b []byte, q *kv.Request) []byte {
 	b = binary.AppendUvarint(b, uint64(q.Partition))
 	b = binary.AppendUvarint(b, uint64(q.Generation))
+	part := len(b)
+	b = appendPart(b, q)
+	b[part] |= flag(q.Trace, partTraced)
+	return b
+}
+
+// appendPart begins with the number of the part.
+func appendPart(b []byte, q *kv.Request) []byte {
 	switch {
 	case q.Read != nil:
 		return appendRead(b, q.Read)
@@ -202,6 +212,8 @@ func (op *Op) decode(r *reader, parts uint8) *kv.Error {
 	op.Request.Partition = kv.PartitionID(r.uvarint())
 	op.Request.Generation = kv.Generation(r.uvarint())
 	part := r.u8()
+	op.Request.Trace = part&partTraced != 0
+	part &^= partTraced
 	if part > parts {
 		return invalid("a request with part %d: the parts here are 1 to %d", part, parts)
 	}

@@ -17,7 +17,8 @@ const (
 	hasResume  = 8
 	hasSums    = 16
 	hasOutcome = 32
-	hasAll     = hasRows | hasFound | hasCount | hasResume | hasSums | hasOutcome
+	hasTiming  = 64
+	hasAll     = hasRows | hasFound | hasCount | hasResume | hasSums | hasOutcome | hasTiming
 )
 
 // AppendResponse adds a response frame. Heard does not travel in it but in the batch's head.
@@ -28,7 +29,8 @@ func AppendResponse(b []byte, id uint64, a *kv.Response) []byte {
 
 func appendResponse(b []byte, a *kv.Response) []byte {
 	b = append(b, flag(len(a.Rows) > 0, hasRows)|flag(len(a.Found) > 0, hasFound)|flag(a.Count != 0, hasCount)|
-		flag(len(a.Resume) > 0, hasResume)|flag(len(a.Sums) > 0, hasSums)|flag(a.Outcome != 0, hasOutcome))
+		flag(len(a.Resume) > 0, hasResume)|flag(len(a.Sums) > 0, hasSums)|flag(a.Outcome != 0, hasOutcome)|
+		flag(a.Timing != nil, hasTiming))
 	b = appendTimestamp(b, a.Timestamp)
 	b = binary.AppendUvarint(b, uint64(a.Term))
 	if len(a.Rows) > 0 {
@@ -51,6 +53,9 @@ func appendResponse(b []byte, a *kv.Response) []byte {
 	}
 	if a.Outcome != 0 {
 		b = append(b, byte(a.Outcome))
+	}
+	if a.Timing != nil {
+		b = appendTiming(b, a.Timing)
 	}
 	return b
 }
@@ -114,6 +119,9 @@ func DecodeResponse(body []byte, p *Reply) *kv.Error {
 	}
 	if has&hasOutcome != 0 {
 		a.Outcome = kv.Outcome(r.u8())
+	}
+	if has&hasTiming != 0 {
+		a.Timing = decodeTiming(&r)
 	}
 	if r.bad || len(r.b) != 0 || has&^hasAll != 0 {
 		return invalid("a response frame whose length does not fit what it holds")

@@ -16,137 +16,6 @@ import (
 	"github.com/kvd-db/kvd/proto/kvpb"
 )
 
-func randomBytes(rng *rand.Rand, max int) []byte {
-	n := rng.IntN(max + 1)
-	if n == 0 {
-		return nil
-	}
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rng.Uint32())
-	}
-	return b
-}
-
-func list[T any](rng *rand.Rand, max int, one func() T) []T {
-	var l []T
-	for range rng.IntN(max + 1) {
-		l = append(l, one())
-	}
-	return l
-}
-
-func randomSpan(rng *rand.Rand) kv.Span {
-	return kv.Span{Start: randomBytes(rng, 20), End: randomBytes(rng, 20)}
-}
-
-func randomID(rng *rand.Rand) (id kv.TxID) {
-	for i := range id {
-		id[i] = byte(rng.Uint32())
-	}
-	return id
-}
-
-func randomReads(rng *rand.Rand) []kv.ReadMark {
-	return list(rng, 3, func() kv.ReadMark { return kv.ReadMark{Key: randomBytes(rng, 40)} })
-}
-
-func randomSpans(rng *rand.Rand) []kv.Span {
-	return list(rng, 3, func() kv.Span { return randomSpan(rng) })
-}
-
-func randomWrites(rng *rand.Rand) []kv.Write {
-	return list(rng, 3, func() kv.Write { return randomWrite(rng) })
-}
-
-// randomRequest is one that a client may send.
-func randomRequest(rng *rand.Rand) *kv.Request {
-	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
-	key := func() kv.Key { return randomBytes(rng, 300) }
-	at := kv.Timestamp(rng.Uint64())
-	switch rng.IntN(4) {
-	case 0:
-		q.Read = &kv.Read{Timestamp: at, Keys: list(rng, 4, key), Stamped: rng.IntN(2) == 0, Stale: randomStale(rng)}
-		if q.Read.Keys == nil {
-			q.Read.Keys = []kv.Key{}
-		}
-	case 1:
-		q.Scan = &kv.Scan{
-			Span: randomSpan(rng), Timestamp: at, Reverse: rng.IntN(2) == 0, KeysOnly: rng.IntN(2) == 0, CountOnly: rng.IntN(2) == 0,
-			Keys: rng.IntN(kv.ScanPageKeysMax), Bytes: rng.IntN(kv.ScanPageBytesMax), Stale: randomStale(rng),
-		}
-	case 2:
-		q.Commit = &kv.Commit{
-			ID: randomID(rng), Term: kv.Term(rng.Uint64()), AsOf: at, Start: at / 3,
-			Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
-		}
-		if q.Commit.Writes == nil {
-			q.Commit.Writes = []kv.Write{}
-		}
-		if rng.IntN(2) == 0 {
-			q.Commit.Age = kv.Age(randomID(rng))
-		}
-		if rng.IntN(2) == 0 {
-			q.Commit.Parts = list(rng, 3, func() kv.Part {
-				return kv.Part{
-					Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint64()),
-					Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
-				}
-			})
-		}
-	default:
-		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: key()}
-	}
-	return q
-}
-
-func randomStale(rng *rand.Rand) (s kv.Stale) {
-	s.Follower = rng.IntN(2) == 0
-	if rng.IntN(2) == 0 {
-		s.NotBefore = kv.Timestamp(rng.Uint64())
-	}
-	return s
-}
-
-// randomCall is one that only a node sends.
-func randomCall(rng *rand.Rand) *kv.Request {
-	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32())}
-	at := kv.Timestamp(rng.Uint64())
-	switch rng.IntN(3) {
-	case 0:
-		q.Prepare = &kv.Prepare{
-			Attempt: kv.Attempt{
-				ID: randomID(rng), Term: kv.Term(rng.Uint64()), AsOf: at, Age: kv.Age(randomID(rng)),
-				Partition: kv.PartitionID(rng.Uint64()), Anchor: randomBytes(rng, 40),
-			},
-			Start: at / 3, Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
-		}
-	case 1:
-		q.Resolve = &kv.Resolve{ID: randomID(rng), Commit: at}
-	default:
-		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: randomBytes(rng, 40), Ask: kv.AskKind(1 + rng.IntN(3)), At: at / 5}
-	}
-	return q
-}
-
-func randomWrite(rng *rand.Rand) kv.Write {
-	w := kv.Write{Kind: kv.WriteKind(1 + rng.IntN(3)), Key: randomBytes(rng, 40)}
-	switch w.Kind {
-	case kv.WritePut:
-		w.Value = randomBytes(rng, 1000)
-	case kv.WriteAdd:
-		w.Delta = int64(rng.Uint64())
-	}
-	w.Expect.Kind = kv.ExpectKind(rng.IntN(4))
-	switch w.Expect.Kind {
-	case kv.ExpectVersion:
-		w.Expect.Version = kv.Timestamp(rng.Uint64())
-	case kv.ExpectValue:
-		w.Expect.Value = randomBytes(rng, 30)
-	}
-	return w
-}
-
 // frames opens a batch and takes all its frames.
 func frames(t *testing.T, b []byte) []Frame {
 	t.Helper()
@@ -228,7 +97,7 @@ func TestCallsSurvive(t *testing.T) {
 
 func TestAnswersSurvive(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
-	a := &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Term: 3, Sums: []int64{-1, 2}}
+	a := &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted, Term: 3, Sums: []int64{-1, 2}, Timing: randomTiming(rng)}
 	if got, err, bad := DecodeAnswer(AppendAnswer(nil, a, nil)); err != nil || bad != nil || !reflect.DeepEqual(got, a) {
 		t.Errorf("%+v, %v, %v", got, err, bad)
 	}
@@ -256,6 +125,42 @@ func TestPlainCommitsStayShort(t *testing.T) {
 	}
 }
 
+// TestTracesCostOthersNothing: a request that asks for its timing is as long as one that does not, and what
+// was not asked for is not in an answer.
+func TestTracesCostOthersNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for range 200 {
+		q := randomRequest(rng)
+		if rng.IntN(2) == 0 {
+			q = randomCall(rng)
+		}
+		q.Trace = false
+		plain := AppendCall(nil, q)
+		q.Trace = true
+		if n := len(AppendCall(nil, q)); n != len(plain) {
+			t.Fatalf("%d bytes, and %d with its timing asked for", len(plain), n)
+		}
+	}
+	answer := kv.Response{Timestamp: 1 << 60, Term: 9}
+	if n := len(AppendAnswer(nil, &answer, nil)); n != 1 /* kind */ +1 /* has */ +8+1 {
+		t.Errorf("the answer to a put takes %d bytes", n)
+	}
+	answer.Timing = &kv.Timing{Spent: kv.Spent{LockWait: 1999 * time.Nanosecond, Draw: -1}}
+	got, _, bad := DecodeAnswer(AppendAnswer(nil, &answer, nil))
+	if bad != nil || got.Timing.Spent != (kv.Spent{LockWait: time.Microsecond}) {
+		t.Errorf("%v, %+v: whole microseconds, and none below 0", bad, got)
+	}
+	e := ErrorOf(&kvpb.Error{Kind: uint32(kv.Conflict), Timing: []byte{1, 2, 3}})
+	if e.Kind != kv.Conflict || e.Timing != nil {
+		t.Errorf("an error whose timing is damaged became %+v", e)
+	}
+	long := append(AppendAnswer(nil, &kv.Response{}, nil)[:10], 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0)
+	long[1] = hasTiming
+	if _, _, bad := DecodeAnswer(long); bad == nil || bad.Kind != kv.Invalid {
+		t.Errorf("a duration of 584 thousand years: %v", bad)
+	}
+}
+
 func TestWithdraw(t *testing.T) {
 	b := AppendHead(nil, 42)
 	at := len(b)
@@ -267,12 +172,16 @@ func TestWithdraw(t *testing.T) {
 }
 
 func TestResponsesSurvive(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
 	survives := func(a kv.Response) bool {
 		a.Heard = 0 // travels in the head
 		for _, empty := range []func(){
 			func() { a.Rows = clean(a.Rows) }, func() { a.Found = clean(a.Found) }, func() { a.Sums = clean(a.Sums) }, func() { a.Resume = clean(a.Resume) },
 		} {
 			empty()
+		}
+		if a.Timing != nil {
+			a.Timing = randomTiming(rng)
 		}
 		for i := range a.Rows {
 			a.Rows[i].Key, a.Rows[i].Value = clean(a.Rows[i].Key), clean(a.Rows[i].Value)
@@ -295,19 +204,6 @@ func clean[S ~[]E, E any](s S) S {
 		return nil
 	}
 	return s
-}
-
-func randomError(rng *rand.Rand, k kv.Kind) *kv.Error {
-	e := &kv.Error{
-		Kind: k, Message: "message", Key: randomBytes(rng, 20), Leader: kv.NodeID(rng.Uint64()), Partition: 5, Term: kv.Term(rng.Uint64()),
-		What: "what", LimitValue: -1, Got: 1 << 50, Actual: &kv.Row{Key: []byte("k"), Value: []byte("v"), Version: 9},
-	}
-	e.Descriptors = []*kv.Descriptor{{
-		Partition: 3, Keyspace: 4, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("b")}, Generation: 6, NextReplica: 7,
-		Replicas: []kv.Replica{{ID: 1, Node: 2, Role: kv.RoleVoter}, {ID: 2, Node: 3, Role: kv.RoleLearner}},
-	}}
-	copy(e.ID[:], "0123456789abcdef")
-	return e
 }
 
 // TestErrorsSurvive ranges over all kinds, both ways that an error travels.
@@ -416,115 +312,6 @@ func TestAdminMessages(t *testing.T) {
 		}
 	})
 	same(t, CreateKeyspaceMessage, CreateKeyspaceOf, func(a *kv.CreateKeyspace) { a.Partitions &= 0xffff })
-}
-
-func TestRefusesWhatIsNotABatch(t *testing.T) {
-	good := AppendRequest(AppendHead(nil, 42), 1, 0, &kv.Request{Read: &kv.Read{Keys: []kv.Key{kv.Key("k")}}})
-	for name, b := range map[string][]byte{
-		"empty": {}, "version": append([]byte{2}, good[1:]...), "head": good[:5], "length": good[:HeadBytes+2], "frame": good[:len(good)-1],
-		"no frame": append(AppendHead(nil, 42), 0, 0, 0, 0),
-	} {
-		batch, err := OpenBatch(b)
-		for err == nil {
-			if _, ok := batch.Next(); !ok {
-				err = batch.Err()
-				break
-			}
-		}
-		if err == nil || err.Kind != kv.Invalid {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	body := frames(t, good)[0].Body
-	for name, b := range map[string][]byte{
-		"empty": {}, "no part": {0, 0, 0, 0}, "part": {0, 0, 0, 10}, "rest": append(append([]byte{}, body...), 0), "short": body[:len(body)-1],
-		"a count beyond its input": {0, 0, 0, partRead, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 3},
-	} {
-		if err := DecodeRequest(b, &Op{}); err == nil || err.Kind != kv.Invalid {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// FuzzBatch: whatever the input is, it is refused, or decodes to what encodes to the same again.
-func FuzzBatch(f *testing.F) {
-	rng := rand.New(rand.NewPCG(4, 4))
-	for range 30 {
-		b := AppendHead(nil, 42)
-		for i := range 3 {
-			b = AppendRequest(b, uint64(i), time.Second, randomRequest(rng))
-		}
-		b = AppendResponse(b, 1, &kv.Response{Rows: []kv.Row{{Key: kv.Key("k"), Value: []byte("v"), Version: 1}}, Found: []bool{true, false}, Sums: []int64{-1}})
-		f.Add(AppendError(AppendCancel(b, 7), 8, randomError(rng, kv.NotLeader)))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		batch, err := OpenBatch(b)
-		if err != nil {
-			return
-		}
-		for {
-			frame, ok := batch.Next()
-			if !ok {
-				return
-			}
-			fuzzFrame(t, frame)
-		}
-	})
-}
-
-func fuzzFrame(t *testing.T, f Frame) {
-	switch f.Type {
-	case FrameRequest:
-		var first, second Op
-		if DecodeRequest(f.Body, &first) != nil {
-			return
-		}
-		again := frames(t, AppendRequest(AppendHead(nil, 42), f.ID, first.Timeout, &first.Request))
-		if err := DecodeRequest(again[0].Body, &second); err != nil || !reflect.DeepEqual(first.Request, second.Request) {
-			t.Fatalf("%v: %+v became %+v", err, first.Request, second.Request)
-		}
-	case FrameResponse:
-		var first, second Reply
-		if DecodeResponse(f.Body, &first) != nil {
-			return
-		}
-		again := frames(t, AppendResponse(AppendHead(nil, 42), f.ID, &first.Response))
-		if err := DecodeResponse(again[0].Body, &second); err != nil || len(first.Response.Rows) != len(second.Response.Rows) {
-			t.Fatalf("%v: %+v became %+v", err, first.Response, second.Response)
-		}
-	case FrameError:
-		if e := DecodeError(f.Body); e.Kind == 0 || e.Kind > kv.KindMax {
-			t.Fatalf("%+v", e)
-		}
-	}
-}
-
-// FuzzCall: what nodes ask each other, as FuzzBatch.
-func FuzzCall(f *testing.F) {
-	rng := rand.New(rand.NewPCG(7, 7))
-	for range 30 {
-		f.Add(AppendCall(nil, randomCall(rng)))
-		f.Add(AppendCall(nil, randomRequest(rng)))
-	}
-	f.Add(AppendAnswer(nil, &kv.Response{Timestamp: 7, Outcome: kv.OutcomeCommitted}, nil))
-	f.Add(AppendAnswer(nil, nil, randomError(rng, kv.Conflict)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if q, err := DecodeCall(b); err == nil {
-			again, err := DecodeCall(AppendCall(nil, q))
-			if err != nil || !reflect.DeepEqual(again, q) {
-				t.Fatalf("%v: %+v became %+v", err, q, again)
-			}
-		}
-		a, answer, bad := DecodeAnswer(b)
-		if (a == nil) == (answer == nil) && bad == nil || bad != nil && bad.Kind != kv.Invalid {
-			t.Fatalf("%+v, %v, %v", a, answer, bad)
-		}
-		if a != nil {
-			if again, _, bad := DecodeAnswer(AppendAnswer(nil, a, nil)); bad != nil || again.Timestamp != a.Timestamp || again.Outcome != a.Outcome {
-				t.Fatalf("%v: %+v became %+v", bad, a, again)
-			}
-		}
-	})
 }
 
 // BenchmarkPut is a put of 100 bytes there and its answer back, 64 in a batch.

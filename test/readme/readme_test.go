@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,14 +16,19 @@ import (
 	"github.com/kvd-db/kvd/test/cluster"
 )
 
-// claims are what the README says that commands do; each is looked for in what a command with
+// claims are what the README says that commands do; each is an expression for what a command with
 // these words prints.
 var claims = []struct{ words, prints string }{
-	{"get greeting", "hello, world"},
-	{"keyspace create users", "users"},
-	{"add visits 1", "1"},
-	{"status", "live"},
+	{"get greeting", `hello, world`},
+	{"keyspace create users", `users`},
+	{"add visits 1", `1`},
+	{"status", `live`},
+	{"kvcli outcome", `"outcome":"(committed|aborted)"`},
+	{"explain put", `"consensus_ms":[0-9]`},
 }
+
+// bobs are what bob may have before and after the commit whose answer is lost, by its outcome.
+var bobs = map[string]string{"aborted": `"value":"20"`, "committed": `"value":"35"`}
 
 // TestReadme runs all of it.
 func TestReadme(t *testing.T) {
@@ -47,18 +53,26 @@ func TestReadme(t *testing.T) {
 		to[named[i]] = free
 	}
 	lines := Script(Moved(document, to, s.dir))
-	claimed := 0
+	claimed, bob := map[string]bool{}, ""
 	for _, l := range lines {
 		s.run(l)
 		for _, c := range claims {
 			if strings.Contains(l.Command, c.words) {
-				claimed++
-				s.expect(l.Command, c.prints)
+				claimed[c.words] = true
+				s.match(l.Command, c.prints)
+			}
+		}
+		if bob != "" && strings.HasSuffix(l.Command, "get bob") {
+			s.expect(l.Command, bob) // the outcome was true
+		}
+		for outcome, value := range bobs {
+			if strings.Contains(s.printed, `"outcome":"`+outcome) {
+				bob = value
 			}
 		}
 	}
-	if len(lines) < 5 || claimed == 0 || len(s.processes) == 0 {
-		t.Errorf("the README has %d commands, %d processes and %d known claims: is the test looking at the right document?", len(lines), len(s.processes), claimed)
+	if len(lines) < 5 || len(claimed) < len(claims) || bob == "" || len(s.processes) == 0 {
+		t.Errorf("the README has %d commands, %d processes and %d known claims: is the test looking at the right document?", len(lines), len(s.processes), len(claimed))
 	}
 	for _, p := range s.processes {
 		p.stop(t)
@@ -108,6 +122,13 @@ func (s *session) expect(command, text string) {
 	s.t.Helper()
 	if !strings.Contains(s.printed, text) {
 		s.t.Errorf("$ %s\nis said to print %q, and prints %q", command, text, s.printed)
+	}
+}
+
+func (s *session) match(command, expression string) {
+	s.t.Helper()
+	if !regexp.MustCompile(expression).MatchString(s.printed) {
+		s.t.Errorf("$ %s\nis said to print what %q matches, and prints %q", command, expression, s.printed)
 	}
 }
 

@@ -50,6 +50,25 @@ func TestOne(t *testing.T) {
 	}
 }
 
+// A column has one name, whether its durations are known or not.
+func TestUnknownDurations(t *testing.T) {
+	known := 1500 * time.Microsecond
+	for format, want := range map[Format]string{
+		JSONLines: "{\"took_ms\":null}\n{\"took_ms\":1.5}\n", CSV: "took_ms\n\n1.5\n", Table: "TOOK\n\n1.5ms\n", Raw: "\n1.5\n",
+	} {
+		var b bytes.Buffer
+		l := NewList(&b, format)
+		for _, d := range []*time.Duration{nil, &known} {
+			if err := l.Row(Record{{"took", d}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil || b.String() != want {
+			t.Errorf("%s, %v: %q, want %q", format, err, &b, want)
+		}
+	}
+}
+
 // Whatever a value holds, a table shows only characters that can be seen, on one line.
 func TestTablesAreSafe(t *testing.T) {
 	var nasty []byte

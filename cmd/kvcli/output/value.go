@@ -47,7 +47,7 @@ func (b *Bytes) UnmarshalJSON(text []byte) error {
 }
 
 // Field is one named value: nil, Bytes, string, bool, an integer, a float64, kv.Timestamp,
-// time.Duration, time.Time, Record, []Record, []string or []Bytes.
+// time.Duration, *time.Duration (nil: not known), time.Time, Record, []Record, []string or []Bytes.
 type Field struct {
 	Name  string
 	Value any
@@ -93,6 +93,11 @@ func (f Field) plain() (string, any) {
 	switch v := f.Value.(type) {
 	case time.Duration:
 		return f.Name + "_ms", float64(v) / float64(time.Millisecond)
+	case *time.Duration:
+		if v == nil {
+			return f.Name + "_ms", nil
+		}
+		return Field{f.Name, *v}.plain()
 	case kv.Timestamp:
 		return f.Name, strconv.FormatUint(uint64(v), 10)
 	case time.Time:
@@ -147,6 +152,11 @@ func text(value any, data bool) string {
 			return strconv.FormatFloat(float64(v)/float64(time.Millisecond), 'f', -1, 64)
 		}
 		return roundDuration(v).String()
+	case *time.Duration:
+		if v == nil {
+			return ""
+		}
+		return text(*v, data)
 	case time.Time:
 		return v.UTC().Format(time.RFC3339Nano)
 	case float64:

@@ -24,7 +24,7 @@ type Options struct {
 func Open(ctx context.Context, target string, o Options) (Store, error) {
 	opts := []client.Option{client.WithLogger(o.Log)}
 	if o.Traced {
-		opts = append(opts, client.WithHooks(client.Hooks{RPC: noteRPC}))
+		opts = append(opts, client.WithHooks(hooks()))
 	}
 	c, err := client.Open(ctx, target, opts...)
 	if err != nil {
@@ -207,6 +207,12 @@ func (c *Client) Topology(ctx context.Context, keyspace string) (*kv.Topology, e
 // Status implements Admin.
 func (c *Client) Status(ctx context.Context) (*kv.Status, error) {
 	s, err := c.client.Admin().Status(ctx)
+	return s, translate(nil, err)
+}
+
+// NodeStatus implements Admin.
+func (c *Client) NodeStatus(ctx context.Context, n kv.NodeID) (*kv.NodeStatus, error) {
+	s, err := c.client.Admin().NodeStatus(ctx, n)
 	return s, translate(nil, err)
 }
 

@@ -97,6 +97,8 @@ type Admin interface {
 	// Topology is the map of one keyspace, or of all for the empty name.
 	Topology(ctx context.Context, keyspace string) (*kv.Topology, error)
 	Status(ctx context.Context) (*kv.Status, error)
+	// NodeStatus is what one node knows of itself.
+	NodeStatus(ctx context.Context, n kv.NodeID) (*kv.NodeStatus, error)
 	Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, error)
 	// Transactions is what a partition's leader knows of those over several partitions.
 	Transactions(ctx context.Context, p kv.PartitionID) (*kv.TransactionsAnswer, error)

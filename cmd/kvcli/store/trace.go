@@ -3,24 +3,19 @@ package store
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/kvd-db/kvd/client"
-	"github.com/kvd-db/kvd/kv"
 )
 
-// Request is one copy of one request to one node, and what became of it.
-type Request struct {
-	Method    string // read, scan, commit, outcome
-	Node      string // address
-	Partition kv.PartitionID
-	Others    []kv.PartitionID // of a commit: whom the partition's leader had prepare
-	Start     time.Time
-	Elapsed   time.Duration
-	Bytes     int          // of the answer
-	Timestamp kv.Timestamp // in the answer: at which was read or committed; 0: none
-	Err       error
-}
+// Request is one copy of one request to one node, or one participant of a commit, and what became of it.
+type Request = client.RPCInfo
+
+// The roles of a Request.
+const (
+	RoleReader      = client.RoleReader
+	RoleAnchor      = client.RoleAnchor
+	RoleParticipant = client.RoleParticipant
+)
 
 // Trace collects requests, in the order of their ends.
 type Trace struct {
@@ -55,18 +50,14 @@ func TraceOf(ctx context.Context) *Trace {
 	return t
 }
 
-// noteRPC is the client's hook.
-func noteRPC(ctx context.Context, i client.RPCInfo) {
-	t := TraceOf(ctx)
-	if t == nil {
-		return
+// hooks note what is sent under a context of WithTrace.
+func hooks() client.Hooks {
+	return client.Hooks{
+		RPC: func(ctx context.Context, i client.RPCInfo) {
+			if t := TraceOf(ctx); t != nil {
+				t.Add(i)
+			}
+		},
+		Traced: func(ctx context.Context) bool { return TraceOf(ctx) != nil },
 	}
-	r := Request{
-		Method: i.Method, Node: i.Node, Partition: kv.PartitionID(i.Partition),
-		Start: i.Start, Elapsed: i.Elapsed, Bytes: i.Bytes, Timestamp: i.Timestamp, Err: i.Err,
-	}
-	for _, p := range i.Others {
-		r.Others = append(r.Others, kv.PartitionID(p))
-	}
-	t.Add(r)
 }

@@ -80,6 +80,23 @@ func (f *Fake) Status(ctx context.Context) (*kv.Status, error) {
 	return s, nil
 }
 
+// NodeStatus implements store.Admin: node 1 leads all, node 2 is 200 ms behind, node 3 does not answer.
+func (f *Fake) NodeStatus(ctx context.Context, n kv.NodeID) (*kv.NodeStatus, error) {
+	if _, err := f.enter(ctx, "node-status", fmt.Append(nil, n)); err != nil {
+		return nil, err
+	}
+	defer f.mu.Unlock()
+	if n > 2 {
+		return nil, kv.Errorf(kv.Unavailable, "node %d does not answer", n)
+	}
+	const now, behind = 1_795_500_000_000, 200
+	s := &kv.NodeStatus{Info: nodes[n-1], Heard: kv.MakeTimestamp(now-int64(n), 0)}
+	for _, k := range f.keyspaces {
+		s.Replicas = append(s.Replicas, kv.ReplicaStatus{Partition: kv.PartitionID(9 + k.ID), Closed: kv.MakeTimestamp(now-1-behind*int64(n-1), 0)})
+	}
+	return s, nil
+}
+
 // Check implements store.Admin.
 func (f *Fake) Check(ctx context.Context, p kv.PartitionID) (*kv.CheckAnswer, error) {
 	if _, err := f.enter(ctx, "check", nil); err != nil {

@@ -119,13 +119,23 @@ func note(ctx context.Context, op string, err error) {
 		return
 	}
 	r := store.Request{
-		Method: methods[op], Node: nodes[0].Address, Partition: 10, Start: time.UnixMilli(int64(len(t.Requests()))), Elapsed: time.Millisecond, Err: err,
+		Method: methods[op], Role: store.RoleReader, Node: nodes[0].Address, Partition: 10, Start: time.UnixMilli(int64(len(t.Requests()))), Elapsed: time.Millisecond, Err: err,
+	}
+	if r.Method == "commit" {
+		r.Role = store.RoleAnchor
+	}
+	if e := kv.AsError(err); e != nil && e.Timing != nil {
+		r.Spent = e.Timing.Spent
 	}
 	if err == nil {
-		r.Bytes, r.Timestamp = 20, kv.MakeTimestamp(1_795_500_000_000, 0)
+		r.Bytes, r.Timestamp, r.Spent.Storage = 20, kv.MakeTimestamp(1_795_500_000_000, 0), 10*time.Microsecond
 	}
 	if op == "commit" && err == nil {
-		r.Others = []kv.PartitionID{11}
+		r.Spent = kv.Spent{LockWait: 100 * time.Microsecond, Draw: 200 * time.Microsecond, Consensus: 300 * time.Microsecond}
+		r.Participants = []store.Request{{
+			Method: "prepare", Role: store.RoleParticipant, Node: nodes[1].Address, Partition: 11, Start: r.Start, Elapsed: 500 * time.Microsecond,
+			Bytes: 30, Timestamp: r.Timestamp, Spent: kv.Spent{LockWait: 150 * time.Microsecond, Consensus: 250 * time.Microsecond},
+		}}
 	}
 	t.Add(r)
 }
