@@ -329,3 +329,20 @@ func TestLeavesNothing(t *testing.T) {
 	b := make([]byte, 1<<20)
 	t.Fatalf("%d goroutines were there before, %d are now:\n%s", before, runtime.NumGoroutine(), b[:runtime.Stack(b, true)])
 }
+
+// TestFirstCommitIsSentOnce: the map comes with a timestamp, so that the first commit of a client is not taken for
+// one that is older than what nodes remember.
+func TestFirstCommitIsSentOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	w.do(func() { w.oracle = kv.MakeTimestamp(60_000, 0) })
+	var commits atomic.Int64
+	c := w.open(t, client.WithHooks(client.Hooks{RPC: func(_ context.Context, i client.RPCInfo) {
+		if i.Method == "commit" {
+			commits.Add(1)
+		}
+	}}))
+	put(t, c, "k", "v")
+	if n := commits.Load(); n != 1 {
+		t.Errorf("the first commit was sent %d times", n)
+	}
+}

@@ -81,6 +81,7 @@ type Topology struct {
 	Keyspaces  []Keyspace
 	Partitions []PartitionInfo // in key order
 	Nodes      []NodeInfo
+	Heard      Timestamp // the newest that the answering node has heard of
 }
 
 // PartitionInfo is a descriptor with who was last heard to lead it.

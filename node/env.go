@@ -115,5 +115,8 @@ func (n *Node) reply(id RequestID, resp *kv.Response, err *kv.Error) {
 }
 
 func (n *Node) adminReply(id RequestID, resp *kv.AdminResponse, err *kv.Error) {
+	if resp != nil && resp.Topology != nil {
+		resp.Topology.Heard = n.system.heard
+	}
 	n.out.AdminReplies = append(n.out.AdminReplies, AdminReply{ID: id, Response: resp, Err: err})
 }

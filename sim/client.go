@@ -140,7 +140,7 @@ func (c *client) refresh(keyspace string, tried int, done func(*kv.Error)) {
 			next()
 		default:
 			over = true
-			c.s.Map.Learn(keyspace, x.admin.Topology)
+			c.s.Learn(keyspace, x.admin.Topology)
 			done(nil)
 		}
 	})

@@ -39,7 +39,8 @@ func (r *Router) startRefresh(keyspace string) *refresh {
 		r.mu.Lock()
 		switch {
 		case err == nil:
-			r.session.Map.Learn(keyspace, t)
+			r.note(t.Heard)
+			r.session.Learn(keyspace, t)
 		case err.Kind == kv.NotFound:
 			r.session.Map.Forget(keyspace)
 		}

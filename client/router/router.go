@@ -140,12 +140,16 @@ func (r *Router) Heard() (kv.Timestamp, time.Time) {
 }
 
 func (r *Router) hear(t kv.Timestamp) {
-	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.note(t)
+}
+
+// note is hear under mu.
+func (r *Router) note(t kv.Timestamp) {
 	if t > r.session.Heard() {
 		r.session.Hear(t)
-		r.heardAt = now
+		r.heardAt = time.Now()
 	}
 }
 

@@ -44,7 +44,7 @@ type ActionKind uint8
 const (
 	Send    ActionKind = 1 // send Request to Node: Answered, Refused or Lost
 	Wait    ActionKind = 2 // for Delay: Woke
-	Refresh ActionKind = 3 // ask any node for the topology of Keyspace, and have Map.Learn take it: Refreshed
+	Refresh ActionKind = 3 // ask any node for the topology of Keyspace, and have Session.Learn take it: Refreshed
 	Done    ActionKind = 4 // Response or Err is the result
 )
 

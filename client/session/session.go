@@ -31,6 +31,13 @@ func New(rand Rand) *Session { return &Session{rand: rand, Map: newMap()} }
 // Hear takes note of a timestamp that came from a node.
 func (s *Session) Hear(t kv.Timestamp) { s.heard = max(s.heard, t) }
 
+// Learn takes in what a node told of a keyspace ("" = all). The timestamp that came with it makes a client's first
+// commit a new one (rule I6): without any it would look older than what nodes remember.
+func (s *Session) Learn(keyspace string, t *kv.Topology) {
+	s.Map.Learn(keyspace, t)
+	s.Hear(t.Heard)
+}
+
 // Heard is the newest timestamp heard of.
 func (s *Session) Heard() kv.Timestamp { return s.heard }
 

@@ -2226,6 +2226,7 @@ type TopologyResponse struct {
 	Keyspaces     []*Keyspace            `protobuf:"bytes,2,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
 	Partitions    []*PartitionInfo       `protobuf:"bytes,3,rep,name=partitions,proto3" json:"partitions,omitempty"` // in key order
 	Nodes         []*NodeInfo            `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Heard         uint64                 `protobuf:"varint,5,opt,name=heard,proto3" json:"heard,omitempty"` // the newest timestamp that the answering node has heard of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2286,6 +2287,13 @@ func (x *TopologyResponse) GetNodes() []*NodeInfo {
 		return x.Nodes
 	}
 	return nil
+}
+
+func (x *TopologyResponse) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
 }
 
 type Keyspace struct {
@@ -4000,7 +4008,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x14DropKeyspaceResponse\"C\n" +
 	"\x0fTopologyRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
-	"\x05local\x18\x02 \x01(\bR\x05local\"\xc0\x01\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\"\xd6\x01\n" +
 	"\x10TopologyResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12.\n" +
@@ -4008,7 +4016,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x03(\v2\x15.kvd.v1.PartitionInfoR\n" +
 	"partitions\x12&\n" +
-	"\x05nodes\x18\x04 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\"f\n" +
+	"\x05nodes\x18\x04 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\x12\x14\n" +
+	"\x05heard\x18\x05 \x01(\x04R\x05heard\"f\n" +
 	"\bKeyspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
