@@ -24,6 +24,9 @@ func (m *Machine) Report(from kv.NodeID, r *Report) {
 	m.reportLeaders(from, ns, r)
 	m.reportHeld(from, r)
 	m.reportDamaged(was, ns.damaged())
+	if r.Complete {
+		m.sink.Retain(from, m.retain(r.Loop))
+	}
 }
 
 func (m *Machine) reportLeaders(from kv.NodeID, ns *nodeState, r *Report) {

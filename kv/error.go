@@ -66,6 +66,7 @@ type Error struct {
 	Got         int64         // Limit
 	Actual      *Row          // Expectation: what was found; nil = absent
 	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
+	Oldest      Timestamp     // TooOld: what can be read begins here
 }
 
 func (e *Error) Error() string {

@@ -30,6 +30,7 @@ const (
 	wireCallDone  byte = 13
 	wireClosed    byte = 14
 	wireClosedGap byte = 15
+	wireRetain    byte = 16
 )
 
 // What the first byte of an encoded order says.
@@ -90,6 +91,8 @@ func AppendMessage(b []byte, m *Message) []byte {
 		return appendClosed(append(b, wireClosed), m.Closed)
 	case m.ClosedGap != nil:
 		return words(append(b, wireClosedGap), uint64(m.ClosedGap.Loop), m.ClosedGap.Epoch)
+	case m.Retain != nil:
+		return appendRetain(append(b, wireRetain), m.Retain)
 	}
 	return b
 }
@@ -208,6 +211,8 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Closed = decodeClosed(d)
 	case wireClosedGap:
 		m.ClosedGap = &ClosedGap{Loop: loop(d), Epoch: word(d)}
+	case wireRetain:
+		m.Retain = decodeRetain(d)
 	default:
 		d.Fail("kind %d is not known", kind)
 	}
@@ -378,4 +383,20 @@ func decodeClosed(d *kv.Decoder) *Closed {
 		c.Removed = append(c.Removed, kv.PartitionID(word(d)))
 	}
 	return c
+}
+
+func appendRetain(b []byte, r *core.Retain) []byte {
+	b = words(b, uint64(r.Loop), uint64(r.Ceiling), uint64(r.Revision), uint64(len(r.Retentions)))
+	for _, k := range r.Retentions {
+		b = kv.AppendRetention(words(b, uint64(k.Keyspace)), k.Retention)
+	}
+	return b
+}
+
+func decodeRetain(d *kv.Decoder) *core.Retain {
+	r := &core.Retain{Loop: loop(d), Ceiling: kv.Timestamp(word(d)), Revision: kv.Revision(word(d))}
+	for range d.Count(core.KeyspacesMax, 2) {
+		r.Retentions = append(r.Retentions, core.KeyspaceRetention{Keyspace: kv.KeyspaceID(d.Uvarint(1<<32 - 1)), Retention: d.Retention()})
+	}
+	return r
 }
