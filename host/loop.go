@@ -20,6 +20,7 @@ type loop struct {
 	self  kv.NodeID
 	inbox *inbox
 	clock *Clock
+	wall  func() time.Time
 	world world
 	calls callTable
 
@@ -94,7 +95,7 @@ func (l *loop) turn(now kv.Instant) {
 	if now >= l.tickAt {
 		l.tickAt = now.Add(tickInterval)
 		l.listen(now)
-		n.Tick(now, time.Now().UnixMilli())
+		n.Tick(now, l.wall().UnixMilli())
 	}
 	for _, fn := range in.rare {
 		fn(now)
