@@ -144,4 +144,5 @@ type LeaderReport struct {
 	Applied    kv.LogIndex
 	Keys       int64
 	Bytes      int64
+	Garbage    int64 // old versions
 }

@@ -54,7 +54,7 @@ func (m *Machine) reportLeader(from kv.NodeID, r *LeaderReport) {
 	if r.Term < ps.term {
 		return // it does not know yet that it was deposed
 	}
-	ps.term, ps.applied, ps.keys, ps.bytes = r.Term, r.Applied, r.Keys, r.Bytes
+	ps.term, ps.applied, ps.size = r.Term, r.Applied, size{r.Keys, r.Bytes, r.Garbage}
 	m.setLeader(r.Partition, ps, from)
 	m.leaderHeard(r.Partition)
 	n := r.Descriptor

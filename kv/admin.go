@@ -107,6 +107,7 @@ type PartitionInfo struct {
 	Term       Term   // of that leader
 	Keys       int64  // live keys, an estimate: measured by its leader some seconds ago
 	Bytes      int64  // of these keys and their newest values as stored, an estimate likewise
+	Garbage    int64  // old versions that go sooner or later, an estimate likewise
 	Applied    LogIndex
 }
 

@@ -33,7 +33,7 @@ func (m *Measured) add(since, threshold kv.Timestamp) {
 type measuring struct {
 	exactDiskBytesMax uint64 // a span with no more than this in tables is counted key by key
 	samples           int    // places of a larger span that are looked at
-	sampleVersions    int    // versions looked at in each, and the rest of the last key's
+	sampleVersions    int    // versions looked at in each
 }
 
 // Some tens of milliseconds at most, unless a full memtable is counted.
@@ -81,8 +81,8 @@ type counting struct {
 	newer     kv.Timestamp // its last version seen
 }
 
-// count adds what is in [lo, hi) to m, until it has looked at so many versions (0: no limit) and
-// is at the end of a key; next is where to go on then, else nil.
+// count adds what is in [lo, hi) to m, until it has looked at so many versions (0: no limit); next
+// is the engine key where to go on then, which may be in the middle of a key's versions, else nil.
 func (c *counting) count(lo, hi []byte, versionsMax int, m *Measured) (next []byte, err error) {
 	it := c.r.it
 	c.r.setBounds(lo, hi)
@@ -94,12 +94,12 @@ func (c *counting) count(lo, hi []byte, versionsMax int, m *Measured) (next []by
 		if err != nil {
 			return nil, err
 		}
+		if versionsMax > 0 && m.Examined == stop {
+			return slices.Clone(ek), nil
+		}
 		if samePrefix(ek, c.prefix) {
 			m.add(c.newer, c.threshold)
 		} else {
-			if versionsMax > 0 && m.Examined >= stop {
-				return slices.Clone(ek[:splitKey(ek)]), nil
-			}
 			c.prefix = append(c.prefix[:0], ek[:splitKey(ek)]...)
 			if err := c.newest(k, ts, m); err != nil {
 				return nil, err

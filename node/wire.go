@@ -133,7 +133,7 @@ func appendReport(b []byte, r *core.Report) []byte {
 	b = appendRefs(appendRefs(b, r.Held), r.Damaged)
 	b = words(b, uint64(len(r.Leaders)))
 	for _, l := range r.Leaders {
-		b = words(b, uint64(l.Partition), uint64(l.Term), uint64(l.Applied), uint64(l.Keys), uint64(l.Bytes))
+		b = words(b, uint64(l.Partition), uint64(l.Term), uint64(l.Applied), uint64(l.Keys), uint64(l.Bytes), uint64(l.Garbage))
 		b = append(b, flag(l.Descriptor != nil))
 		if l.Descriptor != nil {
 			b = kv.AppendDescriptor(b, l.Descriptor)
@@ -318,10 +318,10 @@ func decodeReport(d *kv.Decoder) *core.Report {
 	r.Loop, r.Loops = loopOf(d)
 	r.Bytes, r.Replicas = int64(word(d)), int(d.Uvarint(reportEntriesMax))
 	r.Held, r.Damaged = decodeRefs(d), decodeRefs(d)
-	for range d.Count(reportEntriesMax, 6) {
+	for range d.Count(reportEntriesMax, 7) {
 		l := core.LeaderReport{
 			Partition: kv.PartitionID(word(d)), Term: kv.Term(word(d)),
-			Applied: kv.LogIndex(word(d)), Keys: int64(word(d)), Bytes: int64(word(d)),
+			Applied: kv.LogIndex(word(d)), Keys: int64(word(d)), Bytes: int64(word(d)), Garbage: int64(word(d)),
 		}
 		if d.Byte() == 1 {
 			l.Descriptor = d.Descriptor()

@@ -28,7 +28,7 @@ func samples() []Message {
 		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64, Loop: 63}},
 		{Report: &core.Report{
 			Loop: 1, Loops: 2, Complete: true, Draining: true, DiskFull: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
-			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3}, {Partition: 9, Term: 1}},
+			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3, Garbage: 4}, {Partition: 9, Term: 1}},
 		}},
 		{Order: &core.Order{Create: d}},
 		{Order: &core.Order{Join: &core.JoinOrder{Descriptor: d, Replica: 3}}},

@@ -144,12 +144,17 @@ func (r *Router) renewHold(at kv.Timestamp) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asked.underWay = false
-	if err != nil || a.Hold == nil {
+	switch {
+	case err != nil && err.Kind == kv.Future: // nobody can read there
+		for h := range x.open {
+			h.lost = h.lost || h.at == at
+		}
+	case err != nil || a.Hold == nil:
 		x.asked.when = time.Time{}
-		return
-	}
-	for h := range x.open {
-		h.lost = h.lost || h.at < a.Hold.Oldest
+	default:
+		for h := range x.open {
+			h.lost = h.lost || h.at < a.Hold.Oldest
+		}
 	}
 }
 

@@ -152,6 +152,7 @@ func partitionRecord(t *kv.Topology, p *kv.PartitionInfo) output.Record {
 		{Name: "replicas", Value: replicaRecords(d)},
 		{Name: "keys", Value: p.Keys},
 		{Name: "bytes", Value: p.Bytes},
+		{Name: "garbage", Value: p.Garbage}, // old versions
 		{Name: "applied", Value: uint64(p.Applied)},
 		{Name: "generation", Value: uint64(d.Generation)},
 	}

@@ -98,7 +98,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("nodes as a table:\n%s", got)
 	}
 	a.must(t, "keyspace", "create", "h", "--scheme", "hash")
-	if got := a.must(t, "partitions"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
+	if got := a.must(t, "partitions"); !strings.Contains(got, `"garbage":5`) || strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
 		t.Errorf("partitions: %s", got)
 	}
 	if got := a.must(t, "partitions", "--keyspace", "h"); strings.Count(got, "\n") != 1 {

@@ -2556,6 +2556,7 @@ type PartitionInfo struct {
 	Keys          int64                  `protobuf:"varint,4,opt,name=keys,proto3" json:"keys,omitempty"`
 	Bytes         int64                  `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	Garbage       int64                  `protobuf:"varint,7,opt,name=garbage,proto3" json:"garbage,omitempty"` // old versions that go sooner or later
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2628,6 +2629,13 @@ func (x *PartitionInfo) GetBytes() int64 {
 func (x *PartitionInfo) GetApplied() uint64 {
 	if x != nil {
 		return x.Applied
+	}
+	return 0
+}
+
+func (x *PartitionInfo) GetGarbage() int64 {
+	if x != nil {
+		return x.Garbage
 	}
 	return 0
 }
@@ -4209,14 +4217,15 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x01(\rR\n" +
 	"partitions\x12'\n" +
-	"\x0fretention_nanos\x18\x05 \x01(\x03R\x0eretentionNanos\"\xb1\x01\n" +
+	"\x0fretention_nanos\x18\x05 \x01(\x03R\x0eretentionNanos\"\xcb\x01\n" +
 	"\rPartitionInfo\x120\n" +
 	"\tpartition\x18\x01 \x01(\v2\x12.kvd.v1.DescriptorR\tpartition\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04keys\x18\x04 \x01(\x03R\x04keys\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x18\n" +
-	"\aapplied\x18\x06 \x01(\x04R\aapplied\"\x96\x01\n" +
+	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x18\n" +
+	"\agarbage\x18\a \x01(\x03R\agarbage\"\x96\x01\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +

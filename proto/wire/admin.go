@@ -16,7 +16,7 @@ func TopologyMessage(t *kv.Topology) *kvpb.TopologyResponse {
 	for _, p := range t.Partitions {
 		m.Partitions = append(m.Partitions, &kvpb.PartitionInfo{
 			Partition: descriptorMessage(p.Descriptor), Leader: uint64(p.Leader), Term: uint64(p.Term),
-			Keys: p.Keys, Bytes: p.Bytes, Applied: uint64(p.Applied),
+			Keys: p.Keys, Bytes: p.Bytes, Garbage: p.Garbage, Applied: uint64(p.Applied),
 		})
 	}
 	return m
@@ -34,7 +34,7 @@ func TopologyOf(m *kvpb.TopologyResponse) *kv.Topology {
 	for _, p := range m.GetPartitions() {
 		t.Partitions = append(t.Partitions, kv.PartitionInfo{
 			Descriptor: descriptorOf(p.GetPartition()), Leader: kv.NodeID(p.GetLeader()), Term: kv.Term(p.GetTerm()),
-			Keys: p.GetKeys(), Bytes: p.GetBytes(), Applied: kv.LogIndex(p.GetApplied()),
+			Keys: p.GetKeys(), Bytes: p.GetBytes(), Garbage: p.GetGarbage(), Applied: kv.LogIndex(p.GetApplied()),
 		})
 	}
 	return t

@@ -72,7 +72,7 @@ func (f *Fake) Topology(ctx context.Context, keyspace string) (*kv.Topology, err
 		for _, n := range nodes {
 			d.Replicas = append(d.Replicas, kv.Replica{ID: kv.ReplicaID(n.ID), Node: n.ID, Role: kv.RoleVoter})
 		}
-		t.Partitions = append(t.Partitions, kv.PartitionInfo{Descriptor: d, Leader: 1, Term: 4, Keys: int64(f.data[k.Name].Len()), Bytes: 100, Applied: 7})
+		t.Partitions = append(t.Partitions, kv.PartitionInfo{Descriptor: d, Leader: 1, Term: 4, Keys: int64(f.data[k.Name].Len()), Bytes: 100, Garbage: 5, Applied: 7})
 	}
 	return t, nil
 }
