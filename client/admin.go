@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -30,11 +31,29 @@ func (a *Admin) ask(ctx context.Context, address string, q *kv.AdminRequest) (*k
 	return p, typed(err)
 }
 
+// KeyspaceOption changes how CreateKeyspace makes a keyspace.
+type KeyspaceOption func(*kv.CreateKeyspace)
+
+// WithRetention sets how long an overwritten version can be read at least: 10 minutes or more. The
+// default, 0, is what the nodes are configured with, an hour if nothing else was said.
+func WithRetention(d time.Duration) KeyspaceOption {
+	return func(q *kv.CreateKeyspace) { q.Retention = d }
+}
+
 // CreateKeyspace makes a keyspace; when it returns, all partitions have a leader.
-func (a *Admin) CreateKeyspace(ctx context.Context, name string, s Scheme) error {
-	_, err := a.ask(ctx, "", &kv.AdminRequest{CreateKeyspace: &kv.CreateKeyspace{
-		Name: name, Scheme: s.scheme, Partitions: s.partitions, SplitAt: s.splitAt,
-	}})
+func (a *Admin) CreateKeyspace(ctx context.Context, name string, s Scheme, opts ...KeyspaceOption) error {
+	q := &kv.CreateKeyspace{Name: name, Scheme: s.scheme, Partitions: s.partitions, SplitAt: s.splitAt}
+	for _, o := range opts {
+		o(q)
+	}
+	_, err := a.ask(ctx, "", &kv.AdminRequest{CreateKeyspace: q})
+	return err
+}
+
+// SetRetention changes how long an overwritten version of a keyspace can be read at least, see WithRetention. All
+// nodes know it within half a minute. What was collected before does not come back.
+func (a *Admin) SetRetention(ctx context.Context, name string, d time.Duration) error {
+	_, err := a.ask(ctx, "", &kv.AdminRequest{SetKeyspace: &kv.SetKeyspace{Name: name, Retention: d}})
 	return err
 }
 

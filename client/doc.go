@@ -30,6 +30,7 @@
 //   - Each single write is one transaction and is executed once at most, whatever is lost on the
 //     way. If the outcome cannot be had in time, the error is an *AmbiguousError, whose ID
 //     and Token ask for the outcome later.
+//   - What a Snapshot, a View, a transaction or a scan reads is kept while it is open, for a day at most.
 //   - Keys and values that come back belong to the caller.
 //   - One Client serves any number of goroutines. Close leaves none behind.
 //

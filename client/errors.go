@@ -44,8 +44,6 @@ func (e *Error) Is(target error) bool {
 		return target == ErrNoKeyspace
 	case kv.Unavailable, kv.NotLeader:
 		return target == ErrUnavailable
-	case kv.TooOld:
-		return target == ErrTooOld
 	case kv.Closed:
 		return target == ErrClosed
 	case kv.Timeout:
@@ -117,6 +115,21 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 // Unwrap gives the *kv.Error.
 func (e *LimitError) Unwrap() error { return e.cause }
 
+// TooOldError is a read, or a commit of what was read, at a timestamp whose versions are not kept any more.
+type TooOldError struct {
+	Oldest Timestamp // that can be read there; 0: not known
+	cause  *kv.Error
+}
+
+// Error says what happened.
+func (e *TooOldError) Error() string { return "kv: " + e.cause.Error() }
+
+// Is finds ErrTooOld.
+func (e *TooOldError) Is(target error) bool { return target == ErrTooOld }
+
+// Unwrap gives the *kv.Error.
+func (e *TooOldError) Unwrap() error { return e.cause }
+
 // ExpectationError is a conditional write that found something else; nothing was done.
 type ExpectationError struct {
 	Key    []byte
@@ -147,6 +160,8 @@ func typed(e *kv.Error) error {
 	switch e.Kind {
 	case kv.Limit:
 		return &LimitError{What: e.What, Limit: e.LimitValue, Got: e.Got, cause: e}
+	case kv.TooOld:
+		return &TooOldError{Oldest: e.Oldest, cause: e}
 	case kv.Conflict:
 		return &ConflictError{Key: e.Key, Reason: e.Message, cause: e}
 	}

@@ -45,7 +45,7 @@ func (c *Client) View(ctx context.Context, fn func(ctx context.Context, s *Snaps
 	if err != nil {
 		return typed(err)
 	}
-	defer s.closed.Store(true)
+	defer s.end()
 	return fn(ctx, s)
 }
 
@@ -62,13 +62,15 @@ func ViewValue[T any](ctx context.Context, c *Client, fn func(ctx context.Contex
 	return value, nil
 }
 
-// Snapshot makes a snapshot that the caller closes. Its timestamp is drawn at once.
+// Snapshot makes a snapshot that the caller closes. Its timestamp is drawn at once. Until it is closed
+// the cluster keeps the old versions that it reads, for a day at most.
 func (c *Client) Snapshot(ctx context.Context, opts ...SnapshotOption) (*Snapshot, error) {
 	s, err := c.snapshot(ctx, opts)
-	if err == nil {
-		err = s.view.draw(ctx, c.keyspace)
-	}
 	if err != nil {
+		return nil, typed(err)
+	}
+	if err = s.view.loosen().draw(ctx, c.keyspace); err != nil {
+		s.end()
 		return nil, typed(err)
 	}
 	return s, nil
@@ -102,10 +104,16 @@ func (s *Snapshot) Timestamp() Timestamp {
 	return s.view.timestamp()
 }
 
-// Close ends the snapshot; further reads are ErrTxDone. It never fails, and holds nothing that must be freed.
+// Close ends the snapshot; further reads are ErrTxDone. It never fails. One that is not closed
+// keeps what it reads from being collected, until the garbage collector of Go finds it.
 func (s *Snapshot) Close() error {
-	s.closed.Store(true)
+	s.end()
 	return nil
+}
+
+func (f *frozen) end() {
+	f.closed.Store(true)
+	f.view.close()
 }
 
 // Get reads one key. An absent one is ErrNotFound.

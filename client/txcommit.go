@@ -21,6 +21,7 @@ func (t *Tx) Commit(ctx context.Context) (Commit, error) {
 		return Commit{}, ErrTxDone
 	}
 	done, err := t.commit(ctx)
+	t.view.close()
 	return t.run.end(ctx, t.attempt, done, t.shown(err))
 }
 
@@ -33,6 +34,7 @@ func (t *Tx) Rollback(ctx context.Context) error {
 	if !t.close() {
 		return ErrTxDone
 	}
+	t.view.close()
 	_, _ = t.run.end(ctx, t.attempt, Commit{ID: t.ID()}, errRolledBack) // for the hooks alone
 	return nil
 }

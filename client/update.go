@@ -64,7 +64,9 @@ func (c *Client) Begin(ctx context.Context, opts ...TxOption) (*Tx, error) {
 	r, id := newRun(c, opts, false)
 	r.hooked = r.start(ctx, id)
 	r.attempts = 1
-	return newAttempt(c, r, id, 1), nil
+	tx := newAttempt(c, r, id, 1)
+	tx.view.loosen()
+	return tx, nil
 }
 
 // run is one transaction through all its attempts.
@@ -122,6 +124,7 @@ func (r *run) start(ctx context.Context, id TxID) context.Context {
 // try is one attempt: fn and the commit. why is set if another one may succeed; err is its error then.
 func (r *run) try(ctx context.Context, tx *Tx, fn func(context.Context, *Tx) error) (done Commit, why *kv.Error, err error) {
 	returned := false
+	defer tx.view.close()
 	defer func() {
 		if tx.close(); !returned {
 			_, _ = r.end(ctx, tx.attempt, Commit{ID: tx.id}, errPanicked) // for the hooks alone

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/kvd-db/kvd/client/router"
@@ -19,10 +20,54 @@ type view struct {
 	at     Timestamp // 0: not found out yet
 	stale  bool      // any replica may answer
 	spaces map[string]kv.Keyspace
+	holding
+}
+
+// holding is what a view keeps from being collected while it is open.
+type holding struct {
+	hold   *router.Hold // once the timestamp is known
+	loose  bool         // its user may forget to end it
+	closed bool
 }
 
 func newView(r *router.Router, m *router.Meter, at Timestamp) *view {
-	return &view{router: r, meter: m, at: at, drawing: make(chan struct{}, 1), spaces: map[string]kv.Keyspace{}}
+	v := &view{router: r, meter: m, drawing: make(chan struct{}, 1), spaces: map[string]kv.Keyspace{}}
+	v.found(at)
+	return v
+}
+
+// found notes the timestamp, once it is known.
+func (v *view) found(at Timestamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.at = max(v.at, at)
+	if v.at == 0 || v.hold != nil || v.closed {
+		return
+	}
+	v.hold = v.router.Hold(v.at)
+	if v.loose {
+		runtime.AddCleanup(v, (*router.Hold).Release, v.hold)
+	}
+}
+
+// loosen has the view end by itself when nobody can use it any more.
+func (v *view) loosen() *view {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.loose = true
+	if v.hold != nil {
+		runtime.AddCleanup(v, (*router.Hold).Release, v.hold)
+	}
+	return v
+}
+
+// close ends the view: what it reads may be collected. Reads still find out what became of them.
+func (v *view) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	v.hold.Release()
+	v.hold = nil
 }
 
 // timestamp is the one of all reads; 0: there was none yet.
@@ -84,9 +129,7 @@ func (v *view) read(ctx context.Context, do func(at Timestamp) (Timestamp, *kv.E
 	defer func() { <-v.drawing }()
 	drawn, err := do(v.timestamp()) // another read may have found it out by now
 	if err == nil {
-		v.mu.Lock()
-		v.at = max(v.at, drawn)
-		v.mu.Unlock()
+		v.found(drawn)
 	}
 	return err
 }

@@ -15,7 +15,7 @@ func (n *node) Admin(_ context.Context, q *kv.AdminRequest) (*kv.AdminResponse, 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.admins++
-	toCore := q.CreateKeyspace != nil || q.DropKeyspace != nil || q.Status != nil || q.Topology != nil && !q.Topology.Local
+	toCore := q.CreateKeyspace != nil || q.DropKeyspace != nil || q.SetKeyspace != nil || q.Hold != nil || q.Status != nil || q.Topology != nil && !q.Topology.Local
 	if toCore && n.id != 1 {
 		return nil, &kv.Error{Kind: kv.NotLeader, Leader: 1, Term: 1}
 	}
@@ -29,6 +29,15 @@ func (n *node) Admin(_ context.Context, q *kv.AdminRequest) (*kv.AdminResponse, 
 		if err := w.drop(q.DropKeyspace.Name); err != nil {
 			return nil, err
 		}
+	case q.SetKeyspace != nil:
+		i := slices.IndexFunc(w.keyspaces, func(k kv.Keyspace) bool { return k.Name == q.SetKeyspace.Name })
+		if i < 0 {
+			return nil, kv.Errorf(kv.NotFound, "keyspace %q does not exist", q.SetKeyspace.Name)
+		}
+		w.keyspaces[i].Retention = q.SetKeyspace.Retention
+	case q.Hold != nil:
+		w.held = append(w.held, q.Hold.Timestamp)
+		a.Hold = &kv.HoldAnswer{Oldest: w.oldest}
 	case q.Topology != nil:
 		t, err := w.topology(q.Topology.Keyspace)
 		if err != nil {

@@ -37,6 +37,9 @@ type world struct {
 	tooOld int
 	// closed is up to where nodes that do not lead answer reads.
 	closed kv.Timestamp
+	// held are the timestamps that clients wanted to hold; older ones than oldest are not.
+	held   []kv.Timestamp
+	oldest kv.Timestamp
 }
 
 // fault is what goes wrong with one request.
@@ -180,7 +183,7 @@ func (w *world) create(q *kv.CreateKeyspace) *kv.Error {
 		}
 	}
 	w.lastID++
-	k := kv.Keyspace{ID: kv.KeyspaceID(w.lastID), Name: q.Name, Scheme: q.Scheme, Partitions: max(q.Partitions, 1)}
+	k := kv.Keyspace{ID: kv.KeyspaceID(w.lastID), Name: q.Name, Scheme: q.Scheme, Partitions: max(q.Partitions, 1), Retention: q.Retention}
 	w.keyspaces = append(w.keyspaces, k)
 	whole := k.Span()
 	at := []kv.Key{whole.Start}

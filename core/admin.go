@@ -16,6 +16,7 @@ type waiting struct {
 	keyspace string                      // CreateKeyspace: its name
 	leaders  map[kv.PartitionID]struct{} // CreateKeyspace: partitions that nobody leads yet
 	operator *operator                   // ChangeReplicas
+	holds    bool                        // Hold
 }
 
 // Admin answers an admin request, at once or later, and exactly once. While not leading it
@@ -40,6 +41,10 @@ func (m *Machine) Admin(id RequestID, req *kv.AdminRequest) {
 		m.createKeyspace(id, req.CreateKeyspace)
 	case req.DropKeyspace != nil:
 		m.dropKeyspace(id, req.DropKeyspace)
+	case req.SetKeyspace != nil:
+		m.setKeyspace(id, req.SetKeyspace)
+	case req.Hold != nil:
+		m.hold(id, req.Hold)
 	case req.Join != nil:
 		m.join(id, req.Join)
 	case req.Status != nil:
@@ -80,6 +85,8 @@ func (m *Machine) Cancel(id RequestID) {
 	switch {
 	case w.operator != nil:
 		why = "the change is ordered, but not done yet"
+	case w.holds:
+		why = "the core has not shown yet that it can write to its log"
 	case w.number == 0:
 		why = fmt.Sprintf("it is committed, but %d of its partitions have no leader yet", len(w.leaders))
 	}
@@ -137,7 +144,7 @@ func (m *Machine) planKeyspace(r *kv.CreateKeyspace) (*createKeyspace, *kv.Error
 	if live < voters/2+1 {
 		return nil, kv.Errorf(kv.Unavailable, "%d of %d nodes are live: the partitions of keyspace %q would have no quorum; start more nodes", live, len(nodes), r.Name)
 	}
-	c := &createKeyspace{Name: r.Name, Scheme: r.Scheme, SplitAt: r.SplitAt, Placement: placement.Place(nodes, count, voters)}
+	c := &createKeyspace{Name: r.Name, Scheme: r.Scheme, SplitAt: r.SplitAt, Placement: placement.Place(nodes, count, voters), Retention: r.Retention}
 	return c, c.check()
 }
 

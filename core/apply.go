@@ -108,7 +108,7 @@ func (c *createKeyspace) apply(s *state) result {
 	}
 	ids := s.ids
 	k := keyspaceRecord{Phase: phaseCreating}
-	k.Keyspace = kv.Keyspace{ID: ids.Keyspace, Name: c.Name, Scheme: c.Scheme, Partitions: len(c.Placement)}
+	k.Keyspace = kv.Keyspace{ID: ids.Keyspace, Name: c.Name, Scheme: c.Scheme, Partitions: len(c.Placement), Retention: c.Retention}
 	first := ids.Partition
 	ids.Keyspace++
 	ids.Partition += kv.PartitionID(len(c.Placement))
@@ -163,6 +163,9 @@ func (c *createKeyspace) check() *kv.Error {
 		if err := checkNodes(nodes); err != nil {
 			return err
 		}
+	}
+	if err := kv.CheckRetention(c.Retention); err != nil {
+		return err
 	}
 	return checkSplitAt(c.SplitAt)
 }

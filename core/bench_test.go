@@ -14,6 +14,7 @@ type nobody struct{ command []byte }
 func (n *nobody) Propose(cmd []byte)                            { n.command = cmd }
 func (n *nobody) Order(kv.NodeID, Order)                        {}
 func (n *nobody) Grant(kv.NodeID, Grant)                        {}
+func (n *nobody) Retain(kv.NodeID, Retain)                      {}
 func (n *nobody) Reply(RequestID, *kv.AdminResponse, *kv.Error) {}
 
 // BenchmarkCreateKeyspace is what the largest keyspace costs the loop of the core's leader: to be

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -23,6 +24,7 @@ const (
 	kindExtendBound    kind = 8
 	kindForgetNode     kind = 10
 	kindSetVoters      kind = 11
+	kindSetKeyspace    kind = 12
 )
 
 // command is one change of the applied state.
@@ -87,6 +89,8 @@ func newCommand(k kind) command {
 		return &setVoters{}
 	case kindForgetNode:
 		return &forgetNode{}
+	case kindSetKeyspace:
+		return &setKeyspace{}
 	}
 	return nil
 }
@@ -183,6 +187,7 @@ type createKeyspace struct {
 	Scheme    kv.Scheme
 	SplitAt   [][]byte      // scheme range: len(Placement)-1 user keys, strictly ascending
 	Placement [][]kv.NodeID // of each partition, in key order; the preferred first leader is first
+	Retention time.Duration
 }
 
 func (*createKeyspace) kind() kind { return kindCreateKeyspace }
@@ -201,7 +206,7 @@ func (c *createKeyspace) appendBody(b []byte) []byte {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 	}
-	return b
+	return kv.AppendRetention(b, c.Retention)
 }
 
 func (c *createKeyspace) decodeBody(d *kv.Decoder) {
@@ -216,6 +221,7 @@ func (c *createKeyspace) decodeBody(d *kv.Decoder) {
 		}
 		c.Placement = append(c.Placement, nodes)
 	}
+	c.Retention = d.Retention()
 }
 
 // dropKeyspace frees the name and condemns the data.

@@ -12,12 +12,13 @@
 //	             │ partitions  Report ──► leader, term, damaged, existing    │
 //	             │ orders      Create, Join, Drop: repeated until done       │
 //	             │ operators   placement.Plan ──► ChangeReplicas, MoveLeader │
+//	             │ holds       Hold, Report ──► Retain: what may be collected│
 //	             │ waiting     Admin ──► Reply                               │
 //	             └───────────────────────────────────────────────────────────┘
 //
 // Where to start: Machine (machine.go) is the door; state.go has the applied state and what
 // each command does to it; command.go and keys.go are its two formats, described byte by
-// byte in docs/format.md; oracle.go stands alone; driver.go and repair.go are the leader's side.
+// byte in docs/format.md; oracle.go stands alone; hold.go rests on it; driver.go and repair.go are the leader's side.
 //
 // Invariants:
 //   - The applied state is a function of the log: equal prefixes give byte-equal system keys,
@@ -31,6 +32,7 @@
 //     record is overwritten by a higher generation only.
 //   - No timestamp is granted twice, and none that is not below a bound applied in the
 //     granting leader's own term. A new leader starts at or above every older bound.
+//   - A ceiling that was told to a node is a promise for ever: no open snapshot is held below it (hold.go).
 //   - A replica is made by an order for its descriptor's first generation, or empty, as a
 //     learner; never again under an id that existed.
 //   - Nothing volatile outlives leadership; a new leader learns it anew from reports.

@@ -48,8 +48,7 @@ type partitionState struct {
 	leader   kv.NodeID // 0 = not heard of
 	term     kv.Term   // Invariant: the highest heard of
 	applied  kv.LogIndex
-	keys     int64
-	bytes    int64
+	size     size
 	exist    []kv.ReplicaID // replicas that are known to exist
 	gone     []kv.ReplicaID // replicas that are known to be dropped
 	damaged  []kv.ReplicaID
@@ -58,6 +57,9 @@ type partitionState struct {
 	setback  setback
 	news     news
 }
+
+// size is how much a partition holds, by its leader's last measurement.
+type size struct{ keys, bytes, garbage int64 }
 
 // news is a descriptor under way to the applied state.
 type news struct {

@@ -17,6 +17,7 @@ type lonely struct {
 func (l *lonely) Propose(cmd []byte)              { l.queue = append(l.queue, cmd) }
 func (*lonely) Order(kv.NodeID, core.Order)       {}
 func (l *lonely) Grant(_ kv.NodeID, _ core.Grant) { l.said = append(l.said, "granted") }
+func (l *lonely) Retain(kv.NodeID, core.Retain)   {}
 func (l *lonely) Reply(_ core.RequestID, r *kv.AdminResponse, err *kv.Error) {
 	if err != nil {
 		l.said = append(l.said, err.Error())

@@ -40,7 +40,10 @@ type fakeLog struct {
 type fakeNet struct {
 	orders []fakeOrder // under way
 	sent   int
-	lossy  int // every so many orders one is lost; 0 = none
+
+	retained map[kv.NodeID]Retain // newest, by node
+
+	lossy int // every so many orders one is lost; 0 = none
 }
 
 // fakeClient hears the machine's answers.
@@ -84,6 +87,7 @@ func newFakeCluster(t testing.TB, opts Options) *fakeCluster {
 		t: t, opts: opts, nodes: map[kv.NodeID]*fakeNode{}, parts: map[kv.PartitionID]*fakePart{},
 		now: kv.Instant(time.Hour), wall: 1_700_000_000_000,
 	}
+	f.retained = map[kv.NodeID]Retain{}
 	f.keys, f.replies = map[string]string{}, map[RequestID]fakeReply{}
 	f.m = New(opts, f)
 	return f
@@ -110,6 +114,8 @@ func (f *fakeCluster) Order(to kv.NodeID, o Order) {
 func (f *fakeCluster) Grant(to kv.NodeID, g Grant) {
 	f.say("grant to %d: seq=%d first=%d+%d count=%d", to, g.Seq, g.First.UnixMillis()-1_700_000_000_000, g.First.Counter(), g.Count)
 }
+
+func (f *fakeCluster) Retain(to kv.NodeID, r Retain) { f.retained[to] = r }
 
 func (f *fakeCluster) Reply(id RequestID, resp *kv.AdminResponse, err *kv.Error) {
 	if _, twice := f.replies[id]; twice {
@@ -400,6 +406,8 @@ func commandString(c command) string {
 		return fmt.Sprintf("forget keyspace %d", c.Keyspace)
 	case *putDescriptor:
 		return "put " + descriptorString(c.Descriptor)
+	case *setKeyspace:
+		return fmt.Sprintf("set keyspace %d: retention %v", c.Keyspace, c.Retention)
 	case *extendBound:
 		return fmt.Sprintf("extend to %d", c.Bound.UnixMillis()-1_700_000_000_000)
 	}

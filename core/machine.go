@@ -28,6 +28,7 @@ type leadership struct {
 	lastNumber uint64
 	waiting    map[RequestID]*waiting
 	driver     driver
+	holds      holds
 }
 
 // New is a machine without any state; see Load.
@@ -97,6 +98,7 @@ func (m *Machine) Lead(term kv.Term) {
 		proposals: map[uint64]*waiting{},
 		waiting:   map[RequestID]*waiting{},
 		driver:    newDriver(),
+		holds:     newHolds(m.state.bound),
 	}
 	m.extend()
 	m.startDriver()

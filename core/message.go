@@ -14,6 +14,8 @@ type Sink interface {
 	Order(to kv.NodeID, o Order)
 	// Grant answers a Draw. The node lets it go only if the lease still holds by a clock read after this call.
 	Grant(to kv.NodeID, g Grant)
+	// Retain tells a node how far it may collect; it may be lost, late, or come twice.
+	Retain(to kv.NodeID, r Retain)
 	// Reply answers an admin request; each is answered once.
 	Reply(id RequestID, resp *kv.AdminResponse, err *kv.Error)
 }
@@ -142,4 +144,5 @@ type LeaderReport struct {
 	Applied    kv.LogIndex
 	Keys       int64
 	Bytes      int64
+	Garbage    int64 // old versions
 }

@@ -21,6 +21,9 @@ const (
 	unhealthyNamesMax = 20  // sentences of one sort in a Status
 )
 
+// HoldMaxDefault is Options.HoldMax if that is 0.
+const HoldMaxDefault = 24 * time.Hour
+
 // DefaultKeyspace is made together with the cluster, of scheme range, in one partition.
 const DefaultKeyspace = "default"
 
@@ -58,6 +61,8 @@ type Options struct {
 	// ClockJumpMax is how far the wall clock may jump forward and be followed at once; what
 	// is beyond that is followed at ten times the speed of time. Default 10 s.
 	ClockJumpMax time.Duration
+	// HoldMax is how long an open snapshot keeps what it reads from being collected. Default 24 h.
+	HoldMax time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -73,6 +78,7 @@ func (o Options) withDefaults() Options {
 		{&o.OperatorMax, 10 * time.Minute},
 		{&o.OperatorPause, 10 * time.Second},
 		{&o.ClockJumpMax, 10 * time.Second},
+		{&o.HoldMax, HoldMaxDefault},
 	}
 	for _, x := range durations {
 		if *x.p <= 0 {

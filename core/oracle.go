@@ -173,6 +173,7 @@ func (m *Machine) extend() {
 func (m *Machine) boundApplied() {
 	o := m.lead.oracle
 	o.extended(m.state.bound)
+	m.answerHolds()
 	for len(o.waiting) > 0 {
 		w := o.waiting[0]
 		first, ok := o.draw(w.draw.Count)

@@ -18,6 +18,7 @@ type oracleSink struct {
 func (s *oracleSink) Propose(cmd []byte)                            { s.queue = append(s.queue, cmd) }
 func (s *oracleSink) Order(kv.NodeID, Order)                        {}
 func (s *oracleSink) Grant(_ kv.NodeID, g Grant)                    { s.grants = append(s.grants, g) }
+func (s *oracleSink) Retain(kv.NodeID, Retain)                      {}
 func (s *oracleSink) Reply(RequestID, *kv.AdminResponse, *kv.Error) {}
 func (s *oracleSink) take() (cmds [][]byte)                         { cmds, s.queue = s.queue, nil; return cmds }
 

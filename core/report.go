@@ -24,6 +24,9 @@ func (m *Machine) Report(from kv.NodeID, r *Report) {
 	m.reportLeaders(from, ns, r)
 	m.reportHeld(from, r)
 	m.reportDamaged(was, ns.damaged())
+	if r.Complete {
+		m.sink.Retain(from, m.retain(r.Loop))
+	}
 }
 
 func (m *Machine) reportLeaders(from kv.NodeID, ns *nodeState, r *Report) {
@@ -51,7 +54,7 @@ func (m *Machine) reportLeader(from kv.NodeID, r *LeaderReport) {
 	if r.Term < ps.term {
 		return // it does not know yet that it was deposed
 	}
-	ps.term, ps.applied, ps.keys, ps.bytes = r.Term, r.Applied, r.Keys, r.Bytes
+	ps.term, ps.applied, ps.size = r.Term, r.Applied, size{r.Keys, r.Bytes, r.Garbage}
 	m.setLeader(r.Partition, ps, from)
 	m.leaderHeard(r.Partition)
 	n := r.Descriptor

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -14,7 +15,7 @@ import (
 // randomCommand is one that may or may not be applicable to the state.
 func randomCommand(rng *rand.Rand, s *state) command {
 	keyspace := kv.KeyspaceID(rng.IntN(6))
-	switch rng.IntN(11) {
+	switch rng.IntN(12) {
 	case 0:
 		return &join{Address: fmt.Sprintf("n%d", rng.IntN(6)), Locality: fmt.Sprintf("zone=%d", rng.IntN(2)), Nonce: uint64(1 + rng.IntN(12))}
 	case 1, 2:
@@ -47,6 +48,8 @@ func randomCommand(rng *rand.Rand, s *state) command {
 		return &putDescriptor{Descriptor: d}
 	case 8:
 		return &forgetNode{Node: kv.NodeID(1 + rng.IntN(12))}
+	case 9:
+		return &setKeyspace{Keyspace: keyspace, Retention: time.Duration(rng.IntN(5)) * 4 * time.Minute}
 	}
 	if rng.IntN(20) == 0 {
 		return &setVoters{Voters: rng.IntN(8)}
@@ -181,11 +184,11 @@ func sampleCommands() []command {
 	return []command{
 		init,
 		&join{Address: "host:7000", Locality: "region=x,zone=y", Nonce: 1 << 60},
-		&createKeyspace{Name: "a", Scheme: kv.SchemeRange, SplitAt: [][]byte{[]byte("m")}, Placement: [][]kv.NodeID{{1, 2, 3}, {3, 1, 2}}},
+		&createKeyspace{Name: "a", Scheme: kv.SchemeRange, SplitAt: [][]byte{[]byte("m")}, Placement: [][]kv.NodeID{{1, 2, 3}, {3, 1, 2}}, Retention: 10 * time.Minute},
 		&dropKeyspace{Keyspace: 300}, &keyspaceReady{Keyspace: 1}, &forgetKeyspace{Keyspace: 2},
 		&putDescriptor{Descriptor: SystemDescriptor(founders(3))},
 		&extendBound{Bound: kv.MakeTimestamp(1_700_000_000_000, 0)},
-		&forgetNode{Node: 300}, &setVoters{Voters: 5},
+		&forgetNode{Node: 300}, &setVoters{Voters: 5}, &setKeyspace{Keyspace: 300, Retention: 10 * time.Minute},
 	}
 }
 
@@ -210,12 +213,12 @@ func TestCommandCodec(t *testing.T) {
 // The bytes are durable: a change of them needs a new format number.
 func TestCommandGolden(t *testing.T) {
 	want := []string{
-		"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x07\x03\x03\x01\x01\x02n1\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01\x02\x02n2\x00\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01\x03\x02n3\x00\x00\x00\x00\x00\x00\x00\x00\x03\x01\x01\x01\x00\x04\x00\x00\x00\x00\x04\x00\x00\x00\x01\x01\x04\x03\x01\x01\x01\x02\x02\x01\x03\x03\x01\adefault\x01\x00\x01\x03\x01\x02\x03",
+		"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x07\x03\x03\x01\x01\x02n1\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01\x02\x02n2\x00\x00\x00\x00\x00\x00\x00\x00\x02\x01\x01\x03\x02n3\x00\x00\x00\x00\x00\x00\x00\x00\x03\x01\x01\x01\x00\x04\x00\x00\x00\x00\x04\x00\x00\x00\x01\x01\x04\x03\x01\x01\x01\x02\x02\x01\x03\x03\x01\adefault\x01\x00\x01\x03\x01\x02\x03\x00",
 		"\x02\x01\thost:7000\x0fregion=x,zone=y\x10\x00\x00\x00\x00\x00\x00\x00",
-		"\x03\x02\x01a\x01\x01\x01m\x02\x03\x01\x02\x03\x03\x03\x01\x02",
+		"\x03\x02\x01a\x01\x01\x01m\x02\x03\x01\x02\x03\x03\x03\x01\x02\x80ॖ\xbb\x11",
 		"\x04\x03\xac\x02", "\x05\x04\x01", "\x06\x05\x02",
 		"\a\x06\x01\x01\x00\x04\x00\x00\x00\x00\x04\x00\x00\x00\x01\x01\x04\x03\x01\x01\x01\x02\x02\x01\x03\x03\x01",
-		"\b\a\x80\x80\x80\x80\xda\xf2ϗ\x06", "\n\b\xac\x02", "\v\t\x05",
+		"\b\a\x80\x80\x80\x80\xda\xf2ϗ\x06", "\n\b\xac\x02", "\v\t\x05", "\f\n\xac\x02\x80ॖ\xbb\x11",
 	}
 	for i, c := range sampleCommands() {
 		if got := encodeCommand(proposed{number: uint64(i), command: c}); string(got) != want[i] {

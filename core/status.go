@@ -45,7 +45,8 @@ func (m *Machine) partitionInfo(d *kv.Descriptor) kv.PartitionInfo {
 	info := kv.PartitionInfo{Descriptor: d}
 	if m.lead != nil {
 		if ps := m.lead.driver.parts[d.Partition]; ps != nil {
-			info.Leader, info.Term, info.Keys, info.Bytes, info.Applied = ps.leader, ps.term, ps.keys, ps.bytes, ps.applied
+			info.Leader, info.Term, info.Applied = ps.leader, ps.term, ps.applied
+			info.Keys, info.Bytes, info.Garbage = ps.size.keys, ps.size.bytes, ps.size.garbage
 		}
 	}
 	return info
@@ -61,7 +62,7 @@ func (m *Machine) answerTopology(id RequestID, keyspace string) {
 }
 
 func (m *Machine) status() *kv.Status {
-	s := &kv.Status{ClusterID: m.ClusterID(), CoreLeader: m.opts.Self}
+	s := &kv.Status{ClusterID: m.ClusterID(), CoreLeader: m.opts.Self, Held: m.lead.holds.lowest(m.lead.oracle.limit)}
 	sick := &complaints{status: s}
 	m.state.nodes.Ascend(func(n kv.NodeInfo) bool {
 		m.nodeStatus(s, n, sick)

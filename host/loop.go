@@ -20,6 +20,7 @@ type loop struct {
 	self  kv.NodeID
 	inbox *inbox
 	clock *Clock
+	wall  func() time.Time
 	world world
 	calls callTable
 
@@ -103,7 +104,7 @@ func (l *loop) turn(now kv.Instant) {
 	if ticks {
 		l.tickAt = now.Add(tickInterval)
 		l.listen(now)
-		n.Tick(now, time.Now().UnixMilli())
+		n.Tick(now, l.wall().UnixMilli())
 	}
 	for _, fn := range in.rare {
 		fn(now)

@@ -40,11 +40,13 @@ type Options struct {
 	Locality string   // "region=x,zone=y"
 	ReadMode ReadMode
 	Loops    int // event loops, each owning a part of the replicas; may be another number at each start
-	Network  Network
-	Limits   Limits
-	Storage  Storage
-	Timing   Timing
-	Log      hclog.Logger
+	// Retention is how long old versions of keyspaces are kept that do not say how long; 0 = an hour.
+	Retention time.Duration
+	Network   Network
+	Limits    Limits
+	Storage   Storage
+	Timing    Timing
+	Log       hclog.Logger
 	// Doors opens the doors for clients on the server, before it serves, and says which connections
 	// to the same port are served without gRPC.
 	Doors func(grpc.ServiceRegistrar, *Host) door.Plain
@@ -87,7 +89,10 @@ type Storage struct {
 type Timing struct {
 	Support time.Duration // D of a new cluster; 0 = as the store says, or the default
 	Drain   time.Duration // how long leaders may take to move away before a stop
-	Core    core.Options
+	Retain  time.Duration // how often it is looked whether old versions can go; 0 = 30 s
+	// Wall is the wall clock, for tests that let much time pass; nil: time.Now.
+	Wall func() time.Time
+	Core core.Options
 }
 
 // Defaults.
@@ -122,6 +127,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.Storage.LogKeepBytes, LogKeepBytesDefault)
 	setDefault(&o.Storage.ReserveBytes, ReserveBytesDefault)
 	setDefault(&o.Timing.Drain, DrainDefault)
+	if o.Timing.Wall == nil {
+		o.Timing.Wall = time.Now
+	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
@@ -129,7 +137,7 @@ func (o *Options) setDefaults() {
 
 // Validate refuses options that cannot work, with one sentence that names the option.
 func (o *Options) Validate() error {
-	for _, c := range []func() error{o.validateAddresses, o.validateLocality, o.validateLimits} {
+	for _, c := range []func() error{o.validateAddresses, o.validateLocality, o.validateLimits, o.validateRetention} {
 		if err := c(); err != nil {
 			return err
 		}
@@ -197,6 +205,16 @@ func (o *Options) validateLocality() error {
 		if k, v, ok := strings.Cut(part, "="); !ok || k == "" || v == "" {
 			return kv.Errorf(kv.Invalid, "--locality %q: it is a list like region=eu,zone=a", o.Locality)
 		}
+	}
+	return nil
+}
+
+func (o *Options) validateRetention() error {
+	if err := kv.CheckRetention(o.Retention); err != nil {
+		return err
+	}
+	if d := o.Timing.Core.HoldMax; d != 0 && d < kv.RetentionMin {
+		return kv.Errorf(kv.Invalid, "hold-max %v is too short: the least is %v, which everything is kept anyway", d, kv.RetentionMin)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ func TestOptionsAreRefusedWithASentence(t *testing.T) {
 		"--locality":              func(o *Options) { o.Locality = "berlin" },
 		"requests-max":            func(o *Options) { o.Limits.RequestsMax = 1 << 30 },
 		"cache-bytes is -1":       func(o *Options) { o.Storage.CacheBytes = -1 },
+		"retention of 1m0s":       func(o *Options) { o.Retention = time.Minute },
+		"hold-max 1m0s":           func(o *Options) { o.Timing.Core.HoldMax = time.Minute },
 		"election timeout":        func(o *Options) { o.Timing.Support = -1 },
 		"LocalityBytesMax is 120": func(o *Options) { o.Locality = strings.Repeat("zone=x,,,,,,", 100) },
 	} {

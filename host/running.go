@@ -158,6 +158,7 @@ func (h *Host) makeLoops(r *running, s *Store, log *wal.Log, recovered *wal.Reco
 			Replication: *h.options.params(s.Support), QuorumReads: h.options.ReadMode == ReadQuorum, Seed: rand.Uint64(),
 			Partition: h.options.partitionOptions(), Core: coreOptions, LogKeepBytes: h.options.Storage.LogKeepBytes,
 			EntryCacheBytes: h.options.Storage.EntryCacheBytes / int64(id.Loops), ReadEntry: log.Read, DataDir: h.options.Data,
+			Retention: h.options.Retention, RetainInterval: h.options.Timing.Retain,
 		}, id, boot)
 		if err == nil && scanErr != nil && !errors.Is(scanErr, errEnough) {
 			err = scanErr
@@ -166,7 +167,7 @@ func (h *Host) makeLoops(r *running, s *Store, log *wal.Log, recovered *wal.Reco
 			return err
 		}
 		r.loops = append(r.loops, &loop{
-			node: n, self: s.Node, inbox: newInbox(id.Loop, limits), clock: r.clock, logger: h.options.Log,
+			node: n, self: s.Node, inbox: newInbox(id.Loop, limits), clock: r.clock, wall: h.options.Timing.Wall, logger: h.options.Log,
 			calls: callTable{metrics: &h.metrics.requests}, index: id.Loop, support: kv.Instant(s.Support),
 		})
 	}

@@ -92,6 +92,10 @@ const (
 	NoRecAbortedF       Mutant = "NoRecAbortedF"
 )
 
+// HoldForgotten: a new leader of the core tells how far may be collected before open snapshots have
+// told it what they hold (docs/adr/0015).
+const HoldForgotten Mutant = "HoldForgotten"
+
 // The mutants of storage.
 const (
 	NoSyncBeforeAnswer  Mutant = "NoSyncBeforeAnswer"

@@ -15,6 +15,8 @@ type AdminRequest struct {
 	Check          *CheckQuery  // to the partition's leader
 	ChangeReplicas *ChangeReplicas
 	Transactions   *TransactionsQuery // to the partition's leader
+	SetKeyspace    *SetKeyspace
+	Hold           *Hold
 }
 
 // CreateKeyspace makes a keyspace; it is answered once all its partitions have a leader.
@@ -23,7 +25,21 @@ type CreateKeyspace struct {
 	Scheme     Scheme
 	Partitions int      // SchemeHash: number of buckets; SchemeRange: ignored
 	SplitAt    [][]byte // SchemeRange: user keys, strictly ascending
+	Retention  time.Duration
 }
+
+// SetKeyspace changes how long old versions of a keyspace are kept.
+type SetKeyspace struct {
+	Name      string
+	Retention time.Duration // 0 = as the nodes are configured
+}
+
+// Hold asks the core to let no partition collect what a read at a timestamp needs, for a while. Whoever
+// has something open for long asks again and again (docs/adr/0015).
+type Hold struct{ Timestamp Timestamp }
+
+// HoldAnswer says that all from Oldest on, and the timestamp that was asked for if it is not older, is held.
+type HoldAnswer struct{ Oldest Timestamp }
 
 // DropKeyspace removes a keyspace with all its data.
 type DropKeyspace struct{ Name string }
@@ -73,6 +89,7 @@ type AdminResponse struct {
 	Check    *CheckAnswer
 
 	Transactions *TransactionsAnswer
+	Hold         *HoldAnswer
 }
 
 // Topology is a part of the cluster's map.
@@ -91,6 +108,7 @@ type PartitionInfo struct {
 	Term       Term   // of that leader
 	Keys       int64  // live keys, an estimate: measured by its leader some seconds ago
 	Bytes      int64  // of these keys and their newest values as stored, an estimate likewise
+	Garbage    int64  // old versions that go sooner or later, an estimate likewise
 	Applied    LogIndex
 }
 
@@ -132,7 +150,8 @@ type Status struct {
 	CoreLeader NodeID
 	Nodes      []NodeReport
 	Partitions PartitionCounts
-	Unhealthy  []string // a sentence for each thing that is wrong
+	Unhealthy  []string  // a sentence for each thing that is wrong
+	Held       Timestamp // the oldest that open snapshots hold; 0 = none is old enough
 }
 
 // NodeReport is one node in a Status.

@@ -3,7 +3,9 @@ package kv
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
+	"time"
 )
 
 // Every encoding of this file begins with its format byte. Numbers are unsigned varints
@@ -109,14 +111,21 @@ func (d *Descriptor) Validate() error {
 
 // AppendKeyspace appends the encoding of a keyspace:
 //
-//	[format 1][id][name][scheme byte][partitions]
+//	[format 1][id][name][scheme byte][partitions][retention in nanoseconds]
 func AppendKeyspace(b []byte, k Keyspace) []byte {
 	b = append(b, keyspaceFormat)
 	b = binary.AppendUvarint(b, uint64(k.ID))
 	b = AppendString(b, k.Name)
 	b = append(b, byte(k.Scheme))
-	return binary.AppendUvarint(b, uint64(k.Partitions))
+	b = binary.AppendUvarint(b, uint64(k.Partitions))
+	return AppendRetention(b, k.Retention)
 }
+
+// AppendRetention appends a retention, which must not be negative, in nanoseconds.
+func AppendRetention(b []byte, d time.Duration) []byte { return binary.AppendUvarint(b, uint64(d)) }
+
+// Retention reads what AppendRetention wrote.
+func (d *Decoder) Retention() time.Duration { return time.Duration(d.Uvarint(math.MaxInt64)) }
 
 // DecodeKeyspace reads what AppendKeyspace wrote; b must hold nothing else.
 func DecodeKeyspace(b []byte) (Keyspace, error) {
@@ -307,6 +316,7 @@ func (d *Decoder) Keyspace() Keyspace {
 	d.Format(keyspaceFormat)
 	k := Keyspace{ID: KeyspaceID(d.Uvarint(1<<32 - 1)), Name: d.String(KeyspaceNameBytesMax), Scheme: Scheme(d.Byte())}
 	k.Partitions = int(d.Uvarint(1 << 31))
+	k.Retention = d.Retention()
 	if d.err == nil && k.Scheme != SchemeRange && k.Scheme != SchemeHash {
 		d.Fail("unknown scheme %d", k.Scheme)
 	}

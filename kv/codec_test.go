@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func sampleDescriptors() []*Descriptor {
@@ -47,8 +48,8 @@ func TestCodecGolden(t *testing.T) {
 	if want := "\x01\xac\x02\x07\x05\x00\x00\x00\x07a\x06\x00\x00\x00\x07\xff\x00\x0c\x09\x03\x02\x01\x01\x05\x03\x01\x08\x80\x80\x80\x80\x80 \x02"; string(d) != want {
 		t.Errorf("descriptor %q, want %q", d, want)
 	}
-	k := AppendKeyspace(nil, Keyspace{ID: 3, Name: "orders", Scheme: SchemeHash, Partitions: 300})
-	if want := "\x01\x03\x06orders\x02\xac\x02"; string(k) != want {
+	k := AppendKeyspace(nil, Keyspace{ID: 3, Name: "orders", Scheme: SchemeHash, Partitions: 300, Retention: 10 * time.Minute})
+	if want := "\x01\x03\x06orders\x02\xac\x02\x80ॖ\xbb\x11"; string(k) != want {
 		t.Errorf("keyspace %q, want %q", k, want)
 	}
 	n := AppendNodeInfo(nil, NodeInfo{ID: 2, Address: "a:1", Locality: "zone=x", Nonce: 0x0102030405060708, Core: true, Replaced: true})

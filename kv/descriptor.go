@@ -3,6 +3,7 @@ package kv
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Scheme says how a keyspace is cut into partitions.
@@ -30,6 +31,8 @@ type Keyspace struct {
 	Name       string
 	Scheme     Scheme
 	Partitions int // hash: the number of buckets, for ever; range: the number at creation
+	// Retention is how long an overwritten version can be read at least; 0 = as the nodes are configured.
+	Retention time.Duration
 }
 
 // Span is the part of the full-key space that the keyspace owns.

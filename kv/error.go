@@ -67,6 +67,7 @@ type Error struct {
 	Actual      *Row          // Expectation: what was found; nil = absent
 	Timing      *Timing       // of a Commit that was refused; nil unless Request.Trace
 	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
+	Oldest      Timestamp     // TooOld: what can be read begins here
 }
 
 func (e *Error) Error() string {

@@ -18,4 +18,18 @@ const (
 	RequestTimeoutDefault = 10 * time.Second
 	// OutcomeHorizon is how long the outcome of a commit can be asked for (rule I2).
 	OutcomeHorizon = 10 * time.Minute
+	// RetentionMin is the shortest retention: outcomes are versions, so none goes before its outcome does (rule I9).
+	RetentionMin = OutcomeHorizon
+	RetentionMax = 10 * 365 * 24 * time.Hour
 )
+
+// CheckRetention refuses a retention that no keyspace can have; 0 is one: that of the nodes.
+func CheckRetention(d time.Duration) *Error {
+	switch {
+	case d < 0 || d != 0 && d < RetentionMin:
+		return Errorf(Invalid, "a retention of %v is too short: the least is %v, since that is how long outcomes of commits can be asked for; 0 is the default of the nodes", d, RetentionMin)
+	case d > RetentionMax:
+		return Errorf(Invalid, "a retention of %v is too long: the most is %v", d, RetentionMax)
+	}
+	return nil
+}

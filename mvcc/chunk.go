@@ -120,7 +120,7 @@ func decodeSnapshotHeader(b []byte) (a SnapshotArgs, s ReplicaState, err error) 
 	a.Span.End = c.bytes()
 	a.SystemPrefix = string(c.view())
 	s.Applied, s.AppliedTerm = kv.LogIndex(c.uint64()), kv.Term(c.uint64())
-	s.Counters = Counters{Keys: int64(c.uint64()), Bytes: int64(c.uint64())}
+	s.Counters = c.counters()
 	if c.bad {
 		return a, s, c.done("the beginning of a snapshot")
 	}

@@ -345,7 +345,7 @@ func TestPutResolved(t *testing.T) {
 				t.Errorf("at %d: %+v %v, want %+v", ts, v, ok, want)
 			}
 		}
-		if m, err := e.Measure(kv.Span{}); err != nil || m.Keys != 1 || m.Bytes != int64(len(k))+1+16 {
+		if m, err := e.Measure(kv.Span{}, 0); err != nil || m.Keys != 1 || m.Bytes != int64(len(k))+1+16 {
 			t.Errorf("measured %+v %v: what is live is the newest version", m, err)
 		}
 		res, err := e.CollectGarbage(GCArgs{Threshold: 35, Full: true})

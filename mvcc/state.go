@@ -24,8 +24,9 @@ type ReplicaState struct {
 
 // Counters estimate the size of a partition, as Measure does; their owner keeps them.
 type Counters struct {
-	Keys  int64
-	Bytes int64
+	Keys    int64
+	Bytes   int64
+	Garbage int64 // versions that are overwritten, or tombstones: what a collection takes sooner or later
 }
 
 // ReplicaState is the newest state of the replica of a partition; false if there is none.
@@ -178,7 +179,7 @@ func (r *Reader) applied(fn func(kv.PartitionID, kv.LogIndex, kv.Term)) error {
 
 const (
 	appliedBytes  = 16
-	countersBytes = 16
+	countersBytes = 24
 	// stateFormat is the first byte of the state record.
 	stateFormat byte = 1
 )
@@ -197,14 +198,20 @@ func decodeApplied(b []byte) (kv.LogIndex, kv.Term, error) {
 
 func appendCounters(dst []byte, c Counters) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Keys))
-	return binary.BigEndian.AppendUint64(dst, uint64(c.Bytes))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Bytes))
+	return binary.BigEndian.AppendUint64(dst, uint64(c.Garbage))
 }
 
 func decodeCounters(b []byte) (Counters, error) {
 	if len(b) != countersBytes {
 		return Counters{}, kv.Errorf(kv.Corruption, "the counters of a replica have %d bytes, not %d: replace this replica", len(b), countersBytes)
 	}
-	return Counters{Keys: int64(binary.BigEndian.Uint64(b)), Bytes: int64(binary.BigEndian.Uint64(b[8:]))}, nil
+	c := cursor{b: b}
+	return c.counters(), nil
+}
+
+func (c *cursor) counters() Counters {
+	return Counters{Keys: int64(c.uint64()), Bytes: int64(c.uint64()), Garbage: int64(c.uint64())}
 }
 
 // appendStateRecord appends everything of a state but the applied index and the counters,

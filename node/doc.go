@@ -17,7 +17,7 @@
 //	│ report.go     what the core is told, and what it orders        │
 //	│ outsider.go   the core as seen by a node without its state     │
 //	│ keep.go       how much log may stand                           │
-//	│ retain.go     how long old versions and outcomes are kept      │
+//	│ retain.go     how long old versions are kept, and their end    │
 //	│ measure.go    how many keys and bytes a replica holds          │
 //	│ disks.go      full, slow, damaged                              │
 //	│ load.go       how full the queues are, and how full they may be│

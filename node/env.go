@@ -93,6 +93,10 @@ func (s coreSink) Propose(cmd []byte) {
 }
 
 func (s coreSink) Order(to kv.NodeID, o core.Order) { s.n.send(to, Message{Order: &o}) }
+func (s coreSink) Retain(to kv.NodeID, r core.Retain) {
+	s.n.send(to, Message{Retain: &r})
+}
+
 func (s coreSink) Grant(to kv.NodeID, g core.Grant) { s.n.grant(to, g) }
 
 func (s coreSink) Reply(id core.RequestID, resp *kv.AdminResponse, err *kv.Error) {

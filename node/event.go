@@ -45,8 +45,11 @@ type Config struct {
 	Core        core.Options
 	// LogKeepBytes is how much log may stand before groups that hold it back are flushed or rewritten forward.
 	LogKeepBytes int64
-	DataDir      string        // how errors name the disk
-	Retention    time.Duration // of old versions; 0 = RetentionDefault
+	DataDir      string // how errors name the disk
+	// Retention is how long the old versions of keyspaces are kept that do not say how long; 0 = RetentionDefault.
+	Retention time.Duration
+	// RetainInterval is how often it is looked whether some can go; 0 = RetainIntervalDefault.
+	RetainInterval time.Duration
 	// ReadEntry reads an old log entry back: wal.Log.Read. It is the one blocking read that the loop does, for followers that lag.
 	ReadEntry func(p wal.Position, e *wal.Entry) error
 	// EntryCacheBytes bounds the cache of the newest log entries of all groups.

@@ -18,9 +18,9 @@ type keeper struct {
 	coreCommands [][]byte   // for the next entry of the system partition
 	refused      []*refusedSnapshot
 
-	at       kv.Instant // next look at the log
-	retainAt kv.Instant // next look at old versions
-	bytes    int64      // of all replicas, as last summed up
+	at        kv.Instant // next look at the log
+	retention retention
+	bytes     int64 // of all replicas, as last summed up
 	logUse
 }
 

@@ -24,6 +24,9 @@ type trio struct {
 	admin   map[RequestID]AdminReply
 	mail    []mail
 	lose    func(*Message) bool // messages that do not arrive; nil: all do
+	ahead   int64               // ms by which the wall clocks are
+	passes  []mvcc.GCArgs       // of collections, each step
+	sized   func(*CollectTask)  // sees a measurement that is done; nil: nobody does
 }
 
 type mail struct {
@@ -32,7 +35,9 @@ type mail struct {
 	guard    *replication.Guard
 }
 
-func newTrio(t testing.TB) *trio {
+func newTrio(t testing.TB) *trio { return newTrioWith(t, func(*Config) {}) }
+
+func newTrioWith(t testing.TB, change func(*Config)) *trio {
 	w := &trio{t: t, replies: map[RequestID]Reply{}, admin: map[RequestID]AdminReply{}}
 	var founders []kv.NodeInfo
 	for i := range 3 {
@@ -50,6 +55,7 @@ func newTrio(t testing.TB) *trio {
 		}
 		t.Cleanup(func() { _ = e.Close() })
 		cfg := Config{Replication: replication.DefaultParams(), Seed: 1, LogKeepBytes: 64 << 20, EntryCacheBytes: 16 << 20, ReadEntry: log.Read}
+		change(&cfg)
 		n, err := New(0, cfg, Identity{Cluster: 42, Node: kv.NodeID(i + 1), Incarnation: 1, Fresh: true, Info: founders[i], Founders: founders, Peers: founders}, Boot{Log: rec})
 		if err != nil {
 			t.Fatal(err)
@@ -109,7 +115,13 @@ func (w *trio) turn(i int) {
 			n.DigestDone(w.now, d)
 		}
 		for _, c := range e.Collects {
+			if !c.measure {
+				w.passes = append(w.passes, c.args)
+			}
 			c.Run(w.engines[i])
+			if c.measure && w.sized != nil {
+				w.sized(c)
+			}
 			n.Collected(w.now, c)
 		}
 		if e.FlushEngine {
@@ -154,7 +166,7 @@ func (w *trio) run(d time.Duration) {
 	for end := w.now + kv.Instant(d); w.now < end; {
 		w.now += kv.Instant(10 * time.Millisecond)
 		for i, n := range w.nodes {
-			n.Tick(w.now, 1_700_000_000_000+int64(w.now)/1e6)
+			n.Tick(w.now, 1_700_000_000_000+w.ahead+int64(w.now)/1e6)
 			w.turn(i)
 		}
 		for w.deliver() {

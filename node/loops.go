@@ -39,6 +39,8 @@ func (m *Message) Loop(loops int) int {
 		return m.Closed.Loop
 	case m.ClosedGap != nil && m.ClosedGap.Loop < loops:
 		return m.ClosedGap.Loop
+	case m.Retain != nil && m.Retain.Loop < loops:
+		return m.Retain.Loop
 	}
 	return 0
 }

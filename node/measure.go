@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
@@ -11,9 +12,9 @@ import (
 // counting is done off the loop, and bounded for the node.
 const (
 	measureInterval    = kv.Instant(time.Second)
-	measurePerKey      = kv.Instant(5 * time.Millisecond) // longer for each key that the last measurement had to look at
+	measurePerVersion  = kv.Instant(5 * time.Millisecond) // longer for each version that the last measurement had to look at
 	measureIntervalMax = kv.Instant(time.Minute)
-	measureKeysMax     = 500_000 // looked at in one second, of all replicas: below a tenth of a core
+	measureVersionsMax = 500_000 // looked at in one second, of all replicas: below a tenth of a core
 )
 
 // sizing is when a replica is measured.
@@ -21,7 +22,11 @@ type sizing struct {
 	stale    bool // in the list of those that changed since they were measured
 	busy     bool
 	due      kv.Instant
-	examined int // keys that the last measurement looked at
+	examined int // versions that the last measurement looked at
+
+	known     bool // measured since the process began
+	threshold kv.Timestamp
+	found     mvcc.Measured // as of threshold
 }
 
 // outgrown notes that what is known of a replica's size is not true any more.
@@ -34,7 +39,7 @@ func (n *Node) outgrown(r *replica) {
 
 // measureTick has the replicas measured that are due, in the order in which they changed.
 func (n *Node) measureTick() {
-	left := measureKeysMax
+	left := measureVersionsMax
 	kept := n.keep.stale[:0]
 	for _, r := range n.keep.stale {
 		s := &r.sizing
@@ -43,10 +48,11 @@ func (n *Node) measureTick() {
 		case s.busy || n.now < s.due || left <= 0:
 			kept = append(kept, r)
 		default:
-			left -= 1 + max(s.examined, int(min(r.applied.Keys, measureKeysMax)))
+			left -= 1 + max(s.examined, int(min(r.applied.Keys, measureVersionsMax)))
 			s.stale, s.busy = false, true
 			n.out.Collects = append(n.out.Collects, &CollectTask{
-				partition: r.group.Partition(), rep: r, measure: true, args: mvcc.GCArgs{Span: r.group.Descriptor().Span},
+				partition: r.group.Partition(), rep: r, measure: true, review: r.garbage.review != 0,
+				args: mvcc.GCArgs{Span: r.group.Descriptor().Span, Threshold: cmp.Or(r.garbage.review, r.applied.gc)},
 			})
 		}
 	}
@@ -54,12 +60,12 @@ func (n *Node) measureTick() {
 	n.keep.stale = kept
 }
 
-// runMeasure counts what is live in the replica.
+// runMeasure counts what is live in the replica, and what is garbage.
 func (t *CollectTask) runMeasure(e *mvcc.Engine) {
 	if t.partition == kv.SystemPartition {
 		t.size, t.err = e.MeasureSystem(corePrefix)
 	} else {
-		t.size, t.err = e.Measure(t.args.Span)
+		t.size, t.err = e.Measure(t.args.Span, t.args.Threshold)
 	}
 }
 
@@ -67,13 +73,16 @@ func (t *CollectTask) runMeasure(e *mvcc.Engine) {
 func (n *Node) measured(r *replica, t *CollectTask) {
 	s := &r.sizing
 	s.busy, s.examined = false, t.size.Examined
-	s.due = n.now + min(measureInterval+kv.Instant(t.size.Examined)*measurePerKey, measureIntervalMax)
+	s.due = n.now + min(measureInterval+kv.Instant(t.size.Examined)*measurePerVersion, measureIntervalMax)
 	if t.err != nil {
 		n.outgrown(r)
 		return
 	}
-	if r.applied.Counters != t.size.Counters {
-		r.applied.Counters = t.size.Counters
+	s.known, s.threshold, s.found = true, t.args.Threshold, t.size
+	r.garbage.reviewed(t)
+	was := r.applied.Counters
+	r.applied.Counters = t.size.Counters
+	if was.Keys != t.size.Keys || was.Bytes != t.size.Bytes {
 		n.news(r)
 	}
 }

@@ -24,6 +24,7 @@ type Message struct {
 	CallDone  *CallDone
 	Closed    *Closed
 	ClosedGap *ClosedGap
+	Retain    *core.Retain
 }
 
 // Urgent messages overtake all others on a stream (L8).

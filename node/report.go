@@ -96,7 +96,7 @@ func (n *Node) addReport(rep *core.Report, r *replica) {
 	if !r.leading {
 		return
 	}
-	l := core.LeaderReport{Partition: g.Partition(), Term: g.Term(), Applied: g.Applied(), Keys: r.applied.Keys, Bytes: r.applied.Bytes}
+	l := core.LeaderReport{Partition: g.Partition(), Term: g.Term(), Applied: g.Applied(), Keys: r.applied.Keys, Bytes: r.applied.Bytes, Garbage: r.applied.Garbage}
 	if d := g.Descriptor(); d.Generation != r.toldGeneration {
 		l.Descriptor = d
 		r.toldGeneration = d.Generation

@@ -158,6 +158,8 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 		n.hearClosed(from, m.Closed)
 	case m.ClosedGap != nil:
 		n.closedGap(from, m.ClosedGap)
+	case m.Retain != nil:
+		n.keep.retention.hear(m.Retain)
 	}
 }
 

@@ -139,6 +139,7 @@ func (n *Node) installed(a *Apply) {
 	}
 	r.machine = partition.NewMachine(a.state)
 	r.applied = summaryOf(a.state)
+	r.sizing.known, r.garbage.review, r.garbage.full = false, 0, false
 	n.outgrown(r)
 	n.set.Installed(r.group, conf, a.state.Descriptor.Clone())
 	if to := r.group.LeaderNode(); to != 0 {

@@ -30,6 +30,7 @@ const (
 	wireCallDone  byte = 13
 	wireClosed    byte = 14
 	wireClosedGap byte = 15
+	wireRetain    byte = 16
 )
 
 // What the first byte of an encoded order says.
@@ -90,6 +91,8 @@ func AppendMessage(b []byte, m *Message) []byte {
 		return appendClosed(append(b, wireClosed), m.Closed)
 	case m.ClosedGap != nil:
 		return words(append(b, wireClosedGap), uint64(m.ClosedGap.Loop), m.ClosedGap.Epoch)
+	case m.Retain != nil:
+		return appendRetain(append(b, wireRetain), m.Retain)
 	}
 	return b
 }
@@ -130,7 +133,7 @@ func appendReport(b []byte, r *core.Report) []byte {
 	b = appendRefs(appendRefs(b, r.Held), r.Damaged)
 	b = words(b, uint64(len(r.Leaders)))
 	for _, l := range r.Leaders {
-		b = words(b, uint64(l.Partition), uint64(l.Term), uint64(l.Applied), uint64(l.Keys), uint64(l.Bytes))
+		b = words(b, uint64(l.Partition), uint64(l.Term), uint64(l.Applied), uint64(l.Keys), uint64(l.Bytes), uint64(l.Garbage))
 		b = append(b, flag(l.Descriptor != nil))
 		if l.Descriptor != nil {
 			b = kv.AppendDescriptor(b, l.Descriptor)
@@ -208,6 +211,8 @@ func DecodeMessage(b []byte) (Message, error) {
 		m.Closed = decodeClosed(d)
 	case wireClosedGap:
 		m.ClosedGap = &ClosedGap{Loop: loop(d), Epoch: word(d)}
+	case wireRetain:
+		m.Retain = decodeRetain(d)
 	default:
 		d.Fail("kind %d is not known", kind)
 	}
@@ -313,10 +318,10 @@ func decodeReport(d *kv.Decoder) *core.Report {
 	r.Loop, r.Loops = loopOf(d)
 	r.Bytes, r.Replicas = int64(word(d)), int(d.Uvarint(reportEntriesMax))
 	r.Held, r.Damaged = decodeRefs(d), decodeRefs(d)
-	for range d.Count(reportEntriesMax, 6) {
+	for range d.Count(reportEntriesMax, 7) {
 		l := core.LeaderReport{
 			Partition: kv.PartitionID(word(d)), Term: kv.Term(word(d)),
-			Applied: kv.LogIndex(word(d)), Keys: int64(word(d)), Bytes: int64(word(d)),
+			Applied: kv.LogIndex(word(d)), Keys: int64(word(d)), Bytes: int64(word(d)), Garbage: int64(word(d)),
 		}
 		if d.Byte() == 1 {
 			l.Descriptor = d.Descriptor()
@@ -378,4 +383,20 @@ func decodeClosed(d *kv.Decoder) *Closed {
 		c.Removed = append(c.Removed, kv.PartitionID(word(d)))
 	}
 	return c
+}
+
+func appendRetain(b []byte, r *core.Retain) []byte {
+	b = words(b, uint64(r.Loop), uint64(r.Ceiling), uint64(r.Revision), uint64(len(r.Retentions)))
+	for _, k := range r.Retentions {
+		b = kv.AppendRetention(words(b, uint64(k.Keyspace)), k.Retention)
+	}
+	return b
+}
+
+func decodeRetain(d *kv.Decoder) *core.Retain {
+	r := &core.Retain{Loop: loop(d), Ceiling: kv.Timestamp(word(d)), Revision: kv.Revision(word(d))}
+	for range d.Count(core.KeyspacesMax, 2) {
+		r.Retentions = append(r.Retentions, core.KeyspaceRetention{Keyspace: kv.KeyspaceID(d.Uvarint(1<<32 - 1)), Retention: d.Retention()})
+	}
+	return r
 }

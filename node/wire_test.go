@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -27,7 +28,7 @@ func samples() []Message {
 		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64, Loop: 63}},
 		{Report: &core.Report{
 			Loop: 1, Loops: 2, Complete: true, Draining: true, DiskFull: true, Bytes: 5, Replicas: 1, Held: []core.ReplicaRef{{Partition: 7, Replica: 1}}, Damaged: []core.ReplicaRef{{Partition: 8, Replica: 2}},
-			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3}, {Partition: 9, Term: 1}},
+			Leaders: []core.LeaderReport{{Partition: 7, Term: 5, Descriptor: d, Applied: 10, Keys: 2, Bytes: 3, Garbage: 4}, {Partition: 9, Term: 1}},
 		}},
 		{Order: &core.Order{Create: d}},
 		{Order: &core.Order{Join: &core.JoinOrder{Descriptor: d, Replica: 3}}},
@@ -51,6 +52,7 @@ func samples() []Message {
 		{Closed: &Closed{Loop: 1, Loops: 2, Epoch: 3<<32 | 1, Seq: 4, Timestamp: 1 << 60, Changed: []ClosedPartition{{7, 5, 10}, {9, 1, 1 << 40}}, Removed: []kv.PartitionID{8}}},
 		{Closed: &Closed{Loops: 1, Epoch: 3<<32 | 1, Seq: 5}},
 		{ClosedGap: &ClosedGap{Loop: 63, Epoch: 3<<32 | 1}},
+		{Retain: &core.Retain{Loop: 63, Ceiling: 1 << 60, Revision: 9, Retentions: []core.KeyspaceRetention{{Keyspace: 2, Retention: time.Hour}, {Keyspace: 1 << 31, Retention: kv.RetentionMax}}}},
 		{Digest: &Digest{Partition: 7, Check: 1, Index: 10, Replica: 1, Sum: kv.ReplicaDigest{Hash: 1 << 63, Keys: 2, Versions: 3}}},
 	}
 }
@@ -95,6 +97,7 @@ func TestWireRefuses(t *testing.T) {
 		"a table of loop 2 of 2":   {Closed: &Closed{Loop: 2, Loops: 2}},
 		"a table of 8193 changes":  {Closed: &Closed{Loops: 1, Changed: make([]ClosedPartition, closedChangesMax+1)}},
 		"a gap of loop 64":         {ClosedGap: &ClosedGap{Loop: 64}},
+		"a word to loop 64":        {Retain: &core.Retain{Loop: 64}},
 		"a call for nothing":       {Call: &Call{}},
 		"a call without a part":    {Call: &Call{Request: &kv.Request{Partition: 7}}},
 	} {

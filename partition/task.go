@@ -172,7 +172,7 @@ func leftNode(p kv.PartitionID) *kv.Error {
 
 func tooOld(p kv.PartitionID, ts, gc kv.Timestamp) *kv.Error {
 	e := kv.Errorf(kv.TooOld, "the timestamp %v is older than what partition %d retains, which begins at %v: begin again with a newer one", ts, p, gc)
-	e.Partition = p
+	e.Partition, e.Oldest = p, gc
 	return e
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/proto/kvpb"
@@ -50,6 +51,20 @@ func (d *adminDoor) CreateKeyspace(ctx context.Context, m *kvpb.CreateKeyspaceRe
 func (d *adminDoor) DropKeyspace(ctx context.Context, m *kvpb.DropKeyspaceRequest) (*kvpb.DropKeyspaceResponse, error) {
 	q := &kv.AdminRequest{DropKeyspace: &kv.DropKeyspace{Name: m.GetName()}}
 	return ask(ctx, d, q, done[kvpb.DropKeyspaceResponse])
+}
+
+// SetKeyspace implements kvpb.AdminServer.
+func (d *adminDoor) SetKeyspace(ctx context.Context, m *kvpb.SetKeyspaceRequest) (*kvpb.SetKeyspaceResponse, error) {
+	q := &kv.AdminRequest{SetKeyspace: &kv.SetKeyspace{Name: m.GetName(), Retention: time.Duration(m.GetRetentionNanos())}}
+	return ask(ctx, d, q, done[kvpb.SetKeyspaceResponse])
+}
+
+// Hold implements kvpb.AdminServer.
+func (d *adminDoor) Hold(ctx context.Context, m *kvpb.HoldRequest) (*kvpb.HoldResponse, error) {
+	q := &kv.AdminRequest{Hold: &kv.Hold{Timestamp: kv.Timestamp(m.GetTimestamp())}}
+	return ask(ctx, d, q, part(func(r *kv.AdminResponse) *kv.HoldAnswer { return r.Hold }, func(a *kv.HoldAnswer) *kvpb.HoldResponse {
+		return &kvpb.HoldResponse{Oldest: uint64(a.Oldest)}
+	}))
 }
 
 // Topology implements kvpb.AdminServer.

@@ -50,6 +50,8 @@ func describe(m *node.Message) string {
 		return fmt.Sprintf("call %x done %s", m.CallDone.Number, describeAnswer(answer{response: m.CallDone.Response, err: m.CallDone.Err}))
 	case m.Closed != nil:
 		return fmt.Sprintf("closed %+v", *m.Closed)
+	case m.Retain != nil:
+		return fmt.Sprintf("retain %+v", *m.Retain)
 	case m.ClosedGap != nil:
 		return fmt.Sprintf("closed gap %+v", *m.ClosedGap)
 	}

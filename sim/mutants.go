@@ -74,6 +74,7 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.OutcomeNoMark, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.NoGCRead, Scenarios: []string{"collected"}, Seeds: 5},
 		{Mutant: invariant.NoGCCommit, Scenarios: []string{"collected"}, Seeds: 5},
+		{Mutant: invariant.HoldForgotten, Scenarios: []string{"held"}, Seeds: 5},
 		{Mutant: invariant.WindowForgets, Scenarios: []string{"window"}, Seeds: 20},
 		{Mutant: invariant.WindowWaits, Scenarios: []string{"window"}, Seeds: 40},
 		{Mutant: invariant.HeardUnproven, Scenarios: []string{"ahead"}, Seeds: 5},

@@ -51,6 +51,7 @@ var workloads = map[string]workload{
 	"ahead":    ahead,
 	"stale":    stale,
 	"follow":   follow,
+	"hold":     hold,
 
 	"append":    appendLists,
 	"transfer":  transfers,

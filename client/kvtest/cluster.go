@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type Cluster struct {
 	tb     testing.TB
 	nodes  []*node
 	faults faults
+	ahead  atomic.Int64 // nanoseconds by which the clocks of the nodes are
 }
 
 // NewServer starts a cluster of one node, which ends with the test.
@@ -55,7 +57,7 @@ func NewCluster(tb testing.TB, n int) *Cluster {
 	var group sync.WaitGroup
 	errs := make([]error, n)
 	for i, node := range c.nodes {
-		c.check(node.open(c.addresses(), &c.faults), "node %d", i)
+		c.check(node.open(c.addresses(), c), "node %d", i)
 	}
 	for i, node := range c.nodes {
 		group.Go(func() { errs[i] = c.start(node) })
@@ -156,7 +158,7 @@ func (c *Cluster) Restart(i int) {
 	if n.host != nil {
 		c.tb.Fatalf("kvtest: node %d runs", i)
 	}
-	c.check(n.open(c.addresses(), &c.faults), "node %d", i)
+	c.check(n.open(c.addresses(), c), "node %d", i)
 	c.check(c.start(n), "node %d", i)
 }
 
@@ -205,3 +207,16 @@ func (c *Cluster) MoveLeader(keyspace string, key []byte, to int) {
 
 // FailNextCommit fails the next commit of any client, once.
 func (c *Cluster) FailNextCommit(when When) { c.faults.next.Store(int32(when)) }
+
+// Advance moves the wall clocks of all nodes forward, and with them the timestamps of what is written next: after an
+// hour or more, old versions are collected. Clients are not told but by timestamps.
+func (c *Cluster) Advance(d time.Duration) {
+	c.tb.Helper()
+	if d < 0 {
+		c.tb.Fatalf("kvtest: the clocks cannot go back, by %v", d)
+	}
+	c.ahead.Add(int64(d))
+}
+
+// wall is the nodes' clock.
+func (c *Cluster) wall() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }

@@ -18,6 +18,7 @@
 //   - Failures are what a client meets in the field, not more: FailNextCommit fails a commit
 //     before its commit point, where it is as if it had never been sent, or after it, where only
 //     the answer is lost.
+//   - Time passes as in the field, but for Advance, which moves the clocks of all nodes at once.
 //
 // Nodes are named by their position, from 0. A call that cannot be done fails the test. The
 // methods of a Cluster are for one goroutine; its clients are for any number.

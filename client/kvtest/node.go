@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -25,22 +26,31 @@ type node struct {
 }
 
 // open takes the node's directory and an address; start follows.
-func (n *node) open(join []string, faults *faults) (err error) {
-	n.host, err = host.Open(host.Options{
+func (n *node) open(join []string, c *Cluster) (err error) {
+	o := host.Options{
 		Data: n.dir, Listen: "127.0.0.1:0", Join: join,
 		Network: host.Network{Advertise: n.front.address(), Dial: n.front.dial},
 		Storage: host.Storage{CacheBytes: 8 << 20, MemTableBytes: 4 << 20, EntryCacheBytes: 4 << 20, LogSegmentBytes: 4 << 20, ReserveBytes: 1 << 20},
+		Timing:  host.Timing{Wall: c.wall, Retain: retainEvery},
 		Admin:   askAdmin,
 		Doors: func(r grpc.ServiceRegistrar, h *host.Host) door.Plain {
-			n.doors = server.Register(r, backend{h, faults}, server.Options{Log: slog.New(slog.DiscardHandler)})
+			n.doors = server.Register(r, backend{h, &c.faults}, server.Options{Log: slog.New(slog.DiscardHandler)})
 			return n.doors.Plain()
 		},
-	})
+	}
+	o.Timing.Core.ClockJumpMax = jumpMax
+	n.host, err = host.Open(o)
 	if err == nil {
 		n.front.lead(n.host.ListenAddress())
 	}
 	return err
 }
+
+// Of the clusters of tests, whose clock Advance moves.
+const (
+	retainEvery = 500 * time.Millisecond
+	jumpMax     = 10 * kv.RetentionMax
+)
 
 // stop ends the node. Leaderships are not handed over, and no answer is waited for.
 func (n *node) stop() error {

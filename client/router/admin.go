@@ -213,7 +213,7 @@ func (r *Router) asOrdered(q *kv.CreateKeyspace) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, ok := r.session.Map.Keyspace(q.Name)
-	if !ok || k.Scheme != q.Scheme {
+	if !ok || k.Scheme != q.Scheme || k.Retention != q.Retention {
 		return false
 	}
 	if k.Scheme == kv.SchemeHash {

@@ -18,6 +18,8 @@
 //     stopped, and another may lead by now.
 //   - A copy that its node does not answer though it is alive counts as lost after a while; its
 //     request goes on with further copies.
+//   - What is open at a timestamp for long is held in the cluster: hold.go tells the core's leader of the oldest
+//     such timestamp every few seconds. Short reads and transactions tell nobody anything.
 //   - Close leaves no goroutine behind.
 //
 // It decides nothing about retries or exactly-once: session does.

@@ -23,6 +23,7 @@ type Scan struct {
 	left   int  // rows up to the limit; only if there is one
 	under  int  // pages on their way
 	all    []*cursor
+	hold   *Hold // once the timestamp is known
 }
 
 // cursors is a heap, as container/heap has it, by the user key of the next row.
@@ -151,6 +152,9 @@ func (s *Scan) begin() *kv.Error {
 		}
 		waiting = s.all[1:]
 	}
+	if s.at != 0 {
+		s.hold = s.router.Hold(s.at)
+	}
 	for _, c := range s.all {
 		if c.next.call == nil && len(c.rows) == 0 {
 			waiting = s.startAll(waiting)
@@ -172,6 +176,7 @@ func (s *Scan) begin() *kv.Error {
 // Close ends the scan and what it has under way.
 func (s *Scan) Close() {
 	s.cancel()
+	s.hold.Release()
 	for _, c := range s.all {
 		if c.next.call != nil {
 			_ = c.finish()
@@ -198,6 +203,10 @@ func (r *Router) Count(ctx context.Context, q ScanQuery) (int64, kv.Timestamp, *
 				return 0, 0, p.err
 			}
 			at, total, span = p.at, p.count, p.rest
+		}
+		if i == 0 {
+			hold := r.Hold(at)
+			defer hold.Release()
 		}
 		work.Go(func() {
 			n, err := r.countSpan(ctx, &q, span, at)

@@ -89,7 +89,8 @@ type Router struct {
 	calls   sync.Pool
 	stop    context.Context
 	cancel  context.CancelFunc
-	running sync.WaitGroup // links and refreshes
+	running sync.WaitGroup // links, refreshes and renewals of holds
+	holds   openHolds
 
 	mu        sync.Mutex
 	session   *session.Session
@@ -125,6 +126,7 @@ func (r *Router) Close() error {
 	r.links = map[lane]*link{}
 	r.mu.Unlock()
 	r.cancel()
+	r.closeHolds()
 	for _, l := range links {
 		l.close()
 	}

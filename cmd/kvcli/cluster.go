@@ -52,8 +52,17 @@ func statusRecord(st *kv.Status) output.Record {
 			{Name: "unknown", Value: p.Unknown},
 		}},
 		{Name: "core_leader", Value: uint64(st.CoreLeader)},
+		{Name: "held", Value: heldText(st.Held)}, // the oldest that open snapshots keep from being collected
 		{Name: "unhealthy", Value: st.Unhealthy},
 	}
+}
+
+// heldText is a timestamp as data, nothing for none.
+func heldText(t kv.Timestamp) any {
+	if t == 0 {
+		return nil
+	}
+	return t
 }
 
 func newNodes(c *call) *cobra.Command {

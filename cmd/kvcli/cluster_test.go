@@ -12,12 +12,21 @@ func TestKeyspaces(t *testing.T) {
 	a := newTestApp("")
 	a.must(t, "keyspace", "create", "r", "--scheme", "range", "--split-at", `m,"a,b"`, "--split-at", "0xff")
 	a.must(t, "keyspace", "create", "h", "--scheme", "hash", "--partitions", "8")
-	if got := a.must(t, "keyspace", "list", "-o", "raw"); got != "default\t1\trange\t1\nr\t2\trange\t1\nh\t3\thash\t1\n" {
+	if got := a.must(t, "keyspace", "list", "-o", "raw"); got != "default\t1\trange\t1\tdefault\nr\t2\trange\t1\tdefault\nh\t3\thash\t1\tdefault\n" {
 		t.Errorf("list: %q", got)
 	}
 	topology, err := a.fake.Topology(t.Context(), "r")
 	if err != nil || topology.Keyspaces[0].Partitions != 4 {
 		t.Errorf("r was created as %+v, %v; want three split points", topology.Keyspaces, err)
+	}
+	a.must(t, "keyspace", "create", "k", "--retention", "90m")
+	a.must(t, "keyspace", "set", "r", "--retention", "10m")
+	a.must(t, "keyspace", "set", "h", "--retention", "36h0m30s")
+	if got := a.must(t, "keyspace", "list", "-o", "csv"); got != "name,id,scheme,partitions,retention\ndefault,1,range,1,default\nr,2,range,1,10m\nh,3,hash,1,36h0m30s\nk,4,range,1,1h30m\n" {
+		t.Errorf("list: %q", got)
+	}
+	if got := a.must(t, "keyspace", "set", "r", "--retention", "default", "-o", "json"); !strings.Contains(got, `"retention": "default"`) {
+		t.Errorf("set: %s", got)
 	}
 	a.must(t, "put", "k", "in r", "--keyspace", "r")
 	if _, _, code := a.run("get", "k"); code != exitNotFound {
@@ -36,6 +45,12 @@ func TestKeyspaces(t *testing.T) {
 		{"keyspace create x --scheme hash --partitions 5000", exitUsage},
 		{"keyspace create x --partitions 4", exitUsage},
 		{"keyspace create x --scheme hash --split-at a", exitUsage},
+		{"keyspace create x --retention 9m59s", exitUsage},
+		{"keyspace create x --retention soon", exitUsage},
+		{"keyspace set r", exitUsage},
+		{"keyspace set r --retention 1s", exitUsage},
+		{"keyspace set r --retention 87601h", exitUsage},
+		{"keyspace set none --retention 1h", exitNotFound},
 		{"keyspace drop h", exitUsage},
 		{"keyspace drop none --yes", exitNotFound},
 		{"keyspace drop h --yes", exitOK},
@@ -83,7 +98,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("nodes as a table:\n%s", got)
 	}
 	a.must(t, "keyspace", "create", "h", "--scheme", "hash")
-	if got := a.must(t, "partitions"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
+	if got := a.must(t, "partitions"); !strings.Contains(got, `"garbage":5`) || strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
 		t.Errorf("partitions: %s", got)
 	}
 	if got := a.must(t, "partitions"); !strings.Contains(got, `"closed_age_ms":200,"closed":[{"node":1,"age_ms":0},{"node":2,"age_ms":200},{"node":3,"age_ms":null}]`) {

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kvd-db/kvd/cmd/kvcli/literal"
 	"github.com/kvd-db/kvd/cmd/kvcli/output"
@@ -13,8 +16,8 @@ import (
 )
 
 func newKeyspace(c *call) *cobra.Command {
-	cmd := &cobra.Command{Use: "keyspace", Short: "Create, list and drop keyspaces", Args: exactly(), RunE: needSubcommand}
-	cmd.AddCommand(newKeyspaceCreate(c), newKeyspaceList(c), newKeyspaceDrop(c))
+	cmd := &cobra.Command{Use: "keyspace", Short: "Create, list, set and drop keyspaces", Args: exactly(), RunE: needSubcommand}
+	cmd.AddCommand(newKeyspaceCreate(c), newKeyspaceList(c), newKeyspaceSet(c), newKeyspaceDrop(c))
 	return cmd
 }
 
@@ -31,6 +34,7 @@ func newKeyspaceCreate(c *call) *cobra.Command {
 	var scheme string
 	var partitions int
 	var splitAt []string
+	var keep string
 	cmd := &cobra.Command{
 		Use:               "create NAME",
 		Short:             "Create a keyspace",
@@ -41,11 +45,15 @@ func newKeyspaceCreate(c *call) *cobra.Command {
 			if err := setScheme(&q, scheme, splitAt); err != nil {
 				return err
 			}
+			var err error
+			if q.Retention, err = parseRetention(keep); err != nil {
+				return err
+			}
 			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
 				if err := s.CreateKeyspace(ctx, q); err != nil {
 					return err
 				}
-				return c.one(output.Record{{Name: "name", Value: q.Name}, {Name: "scheme", Value: q.Scheme.String()}, {Name: "partitions", Value: max(partitions, len(q.SplitAt)+1)}}, "name")
+				return c.one(output.Record{{Name: "name", Value: q.Name}, {Name: "scheme", Value: q.Scheme.String()}, {Name: "partitions", Value: max(partitions, len(q.SplitAt)+1)}, {Name: "retention", Value: retentionText(q.Retention)}}, "name")
 			})
 		},
 	}
@@ -53,7 +61,69 @@ func newKeyspaceCreate(c *call) *cobra.Command {
 	f.StringVar(&scheme, "scheme", "range", "range (ordered over partitions), hash (spread) or revisioned (speaks etcd's API)")
 	f.IntVar(&partitions, "partitions", 0, "hash: number of partitions, for ever")
 	f.StringArrayVar(&splitAt, "split-at", nil, "range: first `KEY,...` of each partition but the first; may be repeated")
+	addRetention(f, &keep)
 	mustComplete(cmd, "scheme", []string{"range", "hash"})
+	return cmd
+}
+
+// defaultRetention is the word for what the nodes are configured with.
+const defaultRetention = "default"
+
+func addRetention(f *pflag.FlagSet, keep *string) {
+	f.StringVar(keep, "retention", defaultRetention, "how long an overwritten value can be read at least: a `DURATION` of 10m or more, or default: as the nodes are configured")
+}
+
+func parseRetention(s string) (time.Duration, error) {
+	if s == defaultRetention {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, usage("--retention %q: it is a duration, like 10m or 24h, or %s", s, defaultRetention)
+	}
+	if err := kv.CheckRetention(d); err != nil {
+		return 0, usage("--retention: %s", err.Message)
+	}
+	return d, nil
+}
+
+// retentionText is what parseRetention takes.
+func retentionText(d time.Duration) string {
+	if d == 0 {
+		return defaultRetention
+	}
+	s := d.String()
+	for _, none := range []string{"m0s", "h0m"} { // as people write it
+		if rest, ok := strings.CutSuffix(s, none[1:]); ok && strings.HasSuffix(s, none) {
+			s = rest
+		}
+	}
+	return s
+}
+
+func newKeyspaceSet(c *call) *cobra.Command {
+	var keep string
+	cmd := &cobra.Command{
+		Use:   "set NAME --retention DURATION",
+		Short: "Change how long a keyspace keeps old values",
+		Args:  exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("retention") {
+				return usage("say what is to be set: --retention DURATION")
+			}
+			d, err := parseRetention(keep)
+			if err != nil {
+				return err
+			}
+			return c.withStore(cmd, func(ctx context.Context, s store.Store) error {
+				if err := s.SetKeyspace(ctx, kv.SetKeyspace{Name: args[0], Retention: d}); err != nil {
+					return err
+				}
+				return c.one(output.Record{{Name: "name", Value: args[0]}, {Name: "retention", Value: retentionText(d)}}, "name")
+			})
+		},
+	}
+	addRetention(cmd.Flags(), &keep)
 	return cmd
 }
 
@@ -112,7 +182,7 @@ func newKeyspaceList(c *call) *cobra.Command {
 				}
 				l := c.list()
 				for _, k := range t.Keyspaces {
-					if err := l.Row(output.Record{{Name: "name", Value: k.Name}, {Name: "id", Value: uint32(k.ID)}, {Name: "scheme", Value: k.Scheme.String()}, {Name: "partitions", Value: partitions[k.ID]}}); err != nil {
+					if err := l.Row(output.Record{{Name: "name", Value: k.Name}, {Name: "id", Value: uint32(k.ID)}, {Name: "scheme", Value: k.Scheme.String()}, {Name: "partitions", Value: partitions[k.ID]}, {Name: "retention", Value: retentionText(k.Retention)}}); err != nil {
 						return err
 					}
 				}

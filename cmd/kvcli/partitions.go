@@ -57,6 +57,7 @@ func partitionRecord(t *kv.Topology, p *kv.PartitionInfo, ages closedAges) outpu
 		{Name: "replicas", Value: replicaRecords(d)},
 		{Name: "keys", Value: p.Keys},
 		{Name: "bytes", Value: p.Bytes},
+		{Name: "garbage", Value: p.Garbage}, // old versions
 		{Name: "applied", Value: uint64(p.Applied)},
 		{Name: "generation", Value: uint64(d.Generation)},
 		{Name: "closed_age", Value: oldest},

@@ -89,6 +89,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"not of the form HOST":     {args: []string{"--data", "d", "--join", "a:1,b"}},
 		"number, bool or list":     {file: "data = 1.5\n"},
 		"the list holds 3":         {file: "join = [3]\n"},
+		"retention of 9m0s":        {args: []string{"--data", "d", "--retention", "9m"}},
+		"hold-max 5m0s":            {environ: []string{"KVD_HOLD_MAX=5m", "KVD_DATA=d"}},
 		"four heartbeat intervals": {args: []string{"--data", "d", "--support-duration", "1ns"}},
 	} {
 		l, err := layersOf(t, c.file, c.environ, c.args...)

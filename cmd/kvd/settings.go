@@ -60,6 +60,8 @@ var settings = []setting{
 	duration("support-duration", "", "how long nodes promise each other support: a constant of the cluster, set at its first start", func(c *config, d time.Duration) { c.host.Timing.Support = d }),
 	duration("drain-timeout", "10s", "how long leaderships may take to move away before a stop", func(c *config, d time.Duration) { c.host.Timing.Drain = d }),
 	duration("dead-after", "5m", "how long a node may be silent before its replicas are replaced", func(c *config, d time.Duration) { c.host.Timing.Core.DeadAfter = d }),
+	duration("retention", "1h", "how long old versions of keyspaces are kept that do not say how long: 10m or more", func(c *config, d time.Duration) { c.host.Retention = d }),
+	duration("hold-max", "24h", "how long an open snapshot keeps what it reads from being collected; that of the core's leader counts", func(c *config, d time.Duration) { c.host.Timing.Core.HoldMax = d }),
 	number("gc-percent", gcPercentDefault, "how much the heap may grow between two collections, as GOGC", func(c *config, n int64) { c.gcPercent = int(min(n, math.MaxInt32)) }),
 	size("memory-limit", 0, "soft limit of the process' memory, as GOMEMLIMIT; 0 = none", func(c *config, n int64) { c.memoryLimit = n }),
 }

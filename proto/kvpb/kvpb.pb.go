@@ -1706,7 +1706,8 @@ type Error struct {
 	Got           int64                  `protobuf:"varint,10,opt,name=got,proto3" json:"got,omitempty"`
 	Actual        *Pair                  `protobuf:"bytes,11,opt,name=actual,proto3" json:"actual,omitempty"` // its key is a full key
 	Id            []byte                 `protobuf:"bytes,12,opt,name=id,proto3" json:"id,omitempty"`
-	Timing        []byte                 `protobuf:"bytes,13,opt,name=timing,proto3" json:"timing,omitempty"` // laid out as in FORMAT.md, if the request asked for it
+	Timing        []byte                 `protobuf:"bytes,13,opt,name=timing,proto3" json:"timing,omitempty"`  // laid out as in FORMAT.md, if the request asked for it
+	Oldest        uint64                 `protobuf:"varint,14,opt,name=oldest,proto3" json:"oldest,omitempty"` // timestamp
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1830,6 +1831,13 @@ func (x *Error) GetTiming() []byte {
 		return x.Timing
 	}
 	return nil
+}
+
+func (x *Error) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
 }
 
 type Replica struct {
@@ -1985,13 +1993,14 @@ func (x *Descriptor) GetNextReplica() uint64 {
 }
 
 type CreateKeyspaceRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Scheme        uint32                 `protobuf:"varint,2,opt,name=scheme,proto3" json:"scheme,omitempty"` // numbers of kv.Scheme
-	Partitions    uint32                 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"`
-	SplitAt       [][]byte               `protobuf:"bytes,4,rep,name=split_at,json=splitAt,proto3" json:"split_at,omitempty"` // user keys
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Scheme         uint32                 `protobuf:"varint,2,opt,name=scheme,proto3" json:"scheme,omitempty"` // numbers of kv.Scheme
+	Partitions     uint32                 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	SplitAt        [][]byte               `protobuf:"bytes,4,rep,name=split_at,json=splitAt,proto3" json:"split_at,omitempty"`                       // user keys
+	RetentionNanos int64                  `protobuf:"varint,5,opt,name=retention_nanos,json=retentionNanos,proto3" json:"retention_nanos,omitempty"` // how long overwritten versions can be read at least; 0: as the nodes are configured
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateKeyspaceRequest) Reset() {
@@ -2050,6 +2059,13 @@ func (x *CreateKeyspaceRequest) GetSplitAt() [][]byte {
 		return x.SplitAt
 	}
 	return nil
+}
+
+func (x *CreateKeyspaceRequest) GetRetentionNanos() int64 {
+	if x != nil {
+		return x.RetentionNanos
+	}
+	return 0
 }
 
 type CreateKeyspaceResponse struct {
@@ -2168,6 +2184,182 @@ func (*DropKeyspaceResponse) Descriptor() ([]byte, []int) {
 	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{29}
 }
 
+type SetKeyspaceRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RetentionNanos int64                  `protobuf:"varint,2,opt,name=retention_nanos,json=retentionNanos,proto3" json:"retention_nanos,omitempty"` // as in CreateKeyspaceRequest
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SetKeyspaceRequest) Reset() {
+	*x = SetKeyspaceRequest{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetKeyspaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetKeyspaceRequest) ProtoMessage() {}
+
+func (x *SetKeyspaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetKeyspaceRequest.ProtoReflect.Descriptor instead.
+func (*SetKeyspaceRequest) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SetKeyspaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetKeyspaceRequest) GetRetentionNanos() int64 {
+	if x != nil {
+		return x.RetentionNanos
+	}
+	return 0
+}
+
+type SetKeyspaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetKeyspaceResponse) Reset() {
+	*x = SetKeyspaceResponse{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetKeyspaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetKeyspaceResponse) ProtoMessage() {}
+
+func (x *SetKeyspaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetKeyspaceResponse.ProtoReflect.Descriptor instead.
+func (*SetKeyspaceResponse) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{31}
+}
+
+type HoldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timestamp     uint64                 `protobuf:"varint,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *HoldRequest) GetTimestamp() uint64 {
+	if x != nil {
+		return x.Timestamp
+	}
+	return 0
+}
+
+type HoldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Oldest        uint64                 `protobuf:"varint,1,opt,name=oldest,proto3" json:"oldest,omitempty"` // what is older than this is not held
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldResponse) Reset() {
+	*x = HoldResponse{}
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldResponse) ProtoMessage() {}
+
+func (x *HoldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
+func (*HoldResponse) Descriptor() ([]byte, []int) {
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HoldResponse) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
 type TopologyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"` // empty: all
@@ -2178,7 +2370,7 @@ type TopologyRequest struct {
 
 func (x *TopologyRequest) Reset() {
 	*x = TopologyRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2382,7 @@ func (x *TopologyRequest) String() string {
 func (*TopologyRequest) ProtoMessage() {}
 
 func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[30]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2395,7 @@ func (x *TopologyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyRequest.ProtoReflect.Descriptor instead.
 func (*TopologyRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{30}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TopologyRequest) GetKeyspace() string {
@@ -2233,7 +2425,7 @@ type TopologyResponse struct {
 
 func (x *TopologyResponse) Reset() {
 	*x = TopologyResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2437,7 @@ func (x *TopologyResponse) String() string {
 func (*TopologyResponse) ProtoMessage() {}
 
 func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[31]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2450,7 @@ func (x *TopologyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopologyResponse.ProtoReflect.Descriptor instead.
 func (*TopologyResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{31}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TopologyResponse) GetClusterId() uint64 {
@@ -2297,18 +2489,19 @@ func (x *TopologyResponse) GetHeard() uint64 {
 }
 
 type Keyspace struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Scheme        uint32                 `protobuf:"varint,3,opt,name=scheme,proto3" json:"scheme,omitempty"`
-	Partitions    uint32                 `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Scheme         uint32                 `protobuf:"varint,3,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	Partitions     uint32                 `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	RetentionNanos int64                  `protobuf:"varint,5,opt,name=retention_nanos,json=retentionNanos,proto3" json:"retention_nanos,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Keyspace) Reset() {
 	*x = Keyspace{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2513,7 @@ func (x *Keyspace) String() string {
 func (*Keyspace) ProtoMessage() {}
 
 func (x *Keyspace) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[32]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2526,7 @@ func (x *Keyspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keyspace.ProtoReflect.Descriptor instead.
 func (*Keyspace) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{32}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Keyspace) GetId() uint32 {
@@ -2364,6 +2557,13 @@ func (x *Keyspace) GetPartitions() uint32 {
 	return 0
 }
 
+func (x *Keyspace) GetRetentionNanos() int64 {
+	if x != nil {
+		return x.RetentionNanos
+	}
+	return 0
+}
+
 type PartitionInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     *Descriptor            `protobuf:"bytes,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -2372,13 +2572,14 @@ type PartitionInfo struct {
 	Keys          int64                  `protobuf:"varint,4,opt,name=keys,proto3" json:"keys,omitempty"`
 	Bytes         int64                  `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	Garbage       int64                  `protobuf:"varint,7,opt,name=garbage,proto3" json:"garbage,omitempty"` // old versions that go sooner or later
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartitionInfo) Reset() {
 	*x = PartitionInfo{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2591,7 @@ func (x *PartitionInfo) String() string {
 func (*PartitionInfo) ProtoMessage() {}
 
 func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[33]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2604,7 @@ func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionInfo.ProtoReflect.Descriptor instead.
 func (*PartitionInfo) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{33}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PartitionInfo) GetPartition() *Descriptor {
@@ -2448,6 +2649,13 @@ func (x *PartitionInfo) GetApplied() uint64 {
 	return 0
 }
 
+func (x *PartitionInfo) GetGarbage() int64 {
+	if x != nil {
+		return x.Garbage
+	}
+	return 0
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2462,7 +2670,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2682,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[34]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2695,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{34}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NodeInfo) GetId() uint64 {
@@ -2543,7 +2751,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2763,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[35]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2776,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{35}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JoinRequest) GetAddress() string {
@@ -2603,7 +2811,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2823,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[36]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2836,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{36}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *JoinResponse) GetClusterId() uint64 {
@@ -2660,7 +2868,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2880,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[37]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2893,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{37}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{41}
 }
 
 type StatusResponse struct {
@@ -2695,13 +2903,14 @@ type StatusResponse struct {
 	Nodes         []*NodeReport          `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Partitions    *PartitionCounts       `protobuf:"bytes,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	Unhealthy     []string               `protobuf:"bytes,5,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"` // the oldest timestamp that open snapshots hold
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2922,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[38]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2935,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{38}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatusResponse) GetClusterId() uint64 {
@@ -2764,6 +2973,13 @@ func (x *StatusResponse) GetUnhealthy() []string {
 	return nil
 }
 
+func (x *StatusResponse) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
 type NodeReport struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Info           *NodeInfo              `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
@@ -2778,7 +2994,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +3006,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[39]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +3019,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{39}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeReport) GetInfo() *NodeInfo {
@@ -2860,7 +3076,7 @@ type PartitionCounts struct {
 
 func (x *PartitionCounts) Reset() {
 	*x = PartitionCounts{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +3088,7 @@ func (x *PartitionCounts) String() string {
 func (*PartitionCounts) ProtoMessage() {}
 
 func (x *PartitionCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[40]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +3101,7 @@ func (x *PartitionCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionCounts.ProtoReflect.Descriptor instead.
 func (*PartitionCounts) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{40}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PartitionCounts) GetTotal() int64 {
@@ -2924,7 +3140,7 @@ type NodeStatusRequest struct {
 
 func (x *NodeStatusRequest) Reset() {
 	*x = NodeStatusRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +3152,7 @@ func (x *NodeStatusRequest) String() string {
 func (*NodeStatusRequest) ProtoMessage() {}
 
 func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[41]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +3165,7 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{41}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{45}
 }
 
 type NodeStatusResponse struct {
@@ -2965,7 +3181,7 @@ type NodeStatusResponse struct {
 
 func (x *NodeStatusResponse) Reset() {
 	*x = NodeStatusResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3193,7 @@ func (x *NodeStatusResponse) String() string {
 func (*NodeStatusResponse) ProtoMessage() {}
 
 func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[42]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3206,7 @@ func (x *NodeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatusResponse.ProtoReflect.Descriptor instead.
 func (*NodeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{42}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NodeStatusResponse) GetInfo() *NodeInfo {
@@ -3047,7 +3263,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3275,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[43]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3288,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{43}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReplicaStatus) GetPartition() uint64 {
@@ -3162,7 +3378,7 @@ type MoveLeaderRequest struct {
 
 func (x *MoveLeaderRequest) Reset() {
 	*x = MoveLeaderRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3390,7 @@ func (x *MoveLeaderRequest) String() string {
 func (*MoveLeaderRequest) ProtoMessage() {}
 
 func (x *MoveLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[44]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3403,7 @@ func (x *MoveLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveLeaderRequest.ProtoReflect.Descriptor instead.
 func (*MoveLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{44}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MoveLeaderRequest) GetPartition() uint64 {
@@ -3212,7 +3428,7 @@ type MoveLeaderResponse struct {
 
 func (x *MoveLeaderResponse) Reset() {
 	*x = MoveLeaderResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3440,7 @@ func (x *MoveLeaderResponse) String() string {
 func (*MoveLeaderResponse) ProtoMessage() {}
 
 func (x *MoveLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[45]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3453,7 @@ func (x *MoveLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveLeaderResponse.ProtoReflect.Descriptor instead.
 func (*MoveLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{45}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{49}
 }
 
 type CheckRequest struct {
@@ -3249,7 +3465,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3477,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[46]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3490,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{46}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CheckRequest) GetPartition() uint64 {
@@ -3296,7 +3512,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3524,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[47]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3537,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{47}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CheckResponse) GetPartition() uint64 {
@@ -3365,7 +3581,7 @@ type ReplicaDigest struct {
 
 func (x *ReplicaDigest) Reset() {
 	*x = ReplicaDigest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3593,7 @@ func (x *ReplicaDigest) String() string {
 func (*ReplicaDigest) ProtoMessage() {}
 
 func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[48]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3606,7 @@ func (x *ReplicaDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaDigest.ProtoReflect.Descriptor instead.
 func (*ReplicaDigest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{48}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReplicaDigest) GetNode() uint64 {
@@ -3439,7 +3655,7 @@ type ChangeReplicasRequest struct {
 
 func (x *ChangeReplicasRequest) Reset() {
 	*x = ChangeReplicasRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3451,7 +3667,7 @@ func (x *ChangeReplicasRequest) String() string {
 func (*ChangeReplicasRequest) ProtoMessage() {}
 
 func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[49]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3464,7 +3680,7 @@ func (x *ChangeReplicasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasRequest.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{49}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ChangeReplicasRequest) GetPartition() uint64 {
@@ -3496,7 +3712,7 @@ type ChangeReplicasResponse struct {
 
 func (x *ChangeReplicasResponse) Reset() {
 	*x = ChangeReplicasResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3508,7 +3724,7 @@ func (x *ChangeReplicasResponse) String() string {
 func (*ChangeReplicasResponse) ProtoMessage() {}
 
 func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[50]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3521,7 +3737,7 @@ func (x *ChangeReplicasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeReplicasResponse.ProtoReflect.Descriptor instead.
 func (*ChangeReplicasResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{50}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{54}
 }
 
 // Which transactions over several partitions concern a partition, and what they lock there.
@@ -3534,7 +3750,7 @@ type TransactionsRequest struct {
 
 func (x *TransactionsRequest) Reset() {
 	*x = TransactionsRequest{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3762,7 @@ func (x *TransactionsRequest) String() string {
 func (*TransactionsRequest) ProtoMessage() {}
 
 func (x *TransactionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[51]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3775,7 @@ func (x *TransactionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionsRequest.ProtoReflect.Descriptor instead.
 func (*TransactionsRequest) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{51}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TransactionsRequest) GetPartition() uint64 {
@@ -3581,7 +3797,7 @@ type TransactionsResponse struct {
 
 func (x *TransactionsResponse) Reset() {
 	*x = TransactionsResponse{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3809,7 @@ func (x *TransactionsResponse) String() string {
 func (*TransactionsResponse) ProtoMessage() {}
 
 func (x *TransactionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[52]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3822,7 @@ func (x *TransactionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionsResponse.ProtoReflect.Descriptor instead.
 func (*TransactionsResponse) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{52}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *TransactionsResponse) GetPartition() uint64 {
@@ -3656,7 +3872,7 @@ type TransactionStatus struct {
 
 func (x *TransactionStatus) Reset() {
 	*x = TransactionStatus{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3668,7 +3884,7 @@ func (x *TransactionStatus) String() string {
 func (*TransactionStatus) ProtoMessage() {}
 
 func (x *TransactionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[53]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3681,7 +3897,7 @@ func (x *TransactionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransactionStatus.ProtoReflect.Descriptor instead.
 func (*TransactionStatus) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{53}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *TransactionStatus) GetRole() string {
@@ -3773,7 +3989,7 @@ type LockStatus struct {
 
 func (x *LockStatus) Reset() {
 	*x = LockStatus{}
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3785,7 +4001,7 @@ func (x *LockStatus) String() string {
 func (*LockStatus) ProtoMessage() {}
 
 func (x *LockStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_kvpb_kvpb_proto_msgTypes[54]
+	mi := &file_proto_kvpb_kvpb_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3798,7 +4014,7 @@ func (x *LockStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockStatus.ProtoReflect.Descriptor instead.
 func (*LockStatus) Descriptor() ([]byte, []int) {
-	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{54}
+	return file_proto_kvpb_kvpb_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LockStatus) GetStart() []byte {
@@ -3963,7 +4179,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\aOutcome\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tCOMMITTED\x10\x01\x12\v\n" +
-	"\aABORTED\x10\x02\"\xdc\x02\n" +
+	"\aABORTED\x10\x02\"\xf4\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x10\n" +
@@ -3979,7 +4195,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	" \x01(\x03R\x03got\x12$\n" +
 	"\x06actual\x18\v \x01(\v2\f.kvd.v1.PairR\x06actual\x12\x0e\n" +
 	"\x02id\x18\f \x01(\fR\x02id\x12\x16\n" +
-	"\x06timing\x18\r \x01(\fR\x06timing\"A\n" +
+	"\x06timing\x18\r \x01(\fR\x06timing\x12\x16\n" +
+	"\x06oldest\x18\x0e \x01(\x04R\x06oldest\"A\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12\x12\n" +
@@ -3994,18 +4211,27 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"generation\x18\x05 \x01(\x04R\n" +
 	"generation\x12+\n" +
 	"\breplicas\x18\x06 \x03(\v2\x0f.kvd.v1.ReplicaR\breplicas\x12!\n" +
-	"\fnext_replica\x18\a \x01(\x04R\vnextReplica\"~\n" +
+	"\fnext_replica\x18\a \x01(\x04R\vnextReplica\"\xa7\x01\n" +
 	"\x15CreateKeyspaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06scheme\x18\x02 \x01(\rR\x06scheme\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x19\n" +
-	"\bsplit_at\x18\x04 \x03(\fR\asplitAt\"\x18\n" +
+	"\bsplit_at\x18\x04 \x03(\fR\asplitAt\x12'\n" +
+	"\x0fretention_nanos\x18\x05 \x01(\x03R\x0eretentionNanos\"\x18\n" +
 	"\x16CreateKeyspaceResponse\")\n" +
 	"\x13DropKeyspaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
-	"\x14DropKeyspaceResponse\"C\n" +
+	"\x14DropKeyspaceResponse\"Q\n" +
+	"\x12SetKeyspaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
+	"\x0fretention_nanos\x18\x02 \x01(\x03R\x0eretentionNanos\"\x15\n" +
+	"\x13SetKeyspaceResponse\"+\n" +
+	"\vHoldRequest\x12\x1c\n" +
+	"\ttimestamp\x18\x01 \x01(\x04R\ttimestamp\"&\n" +
+	"\fHoldResponse\x12\x16\n" +
+	"\x06oldest\x18\x01 \x01(\x04R\x06oldest\"C\n" +
 	"\x0fTopologyRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\bR\x05local\"\xd6\x01\n" +
@@ -4017,21 +4243,23 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"partitions\x18\x03 \x03(\v2\x15.kvd.v1.PartitionInfoR\n" +
 	"partitions\x12&\n" +
 	"\x05nodes\x18\x04 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\x12\x14\n" +
-	"\x05heard\x18\x05 \x01(\x04R\x05heard\"f\n" +
+	"\x05heard\x18\x05 \x01(\x04R\x05heard\"\x8f\x01\n" +
 	"\bKeyspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06scheme\x18\x03 \x01(\rR\x06scheme\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x04 \x01(\rR\n" +
-	"partitions\"\xb1\x01\n" +
+	"partitions\x12'\n" +
+	"\x0fretention_nanos\x18\x05 \x01(\x03R\x0eretentionNanos\"\xcb\x01\n" +
 	"\rPartitionInfo\x120\n" +
 	"\tpartition\x18\x01 \x01(\v2\x12.kvd.v1.DescriptorR\tpartition\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\x04R\x06leader\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04keys\x18\x04 \x01(\x03R\x04keys\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x18\n" +
-	"\aapplied\x18\x06 \x01(\x04R\aapplied\"\x96\x01\n" +
+	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x18\n" +
+	"\agarbage\x18\a \x01(\x03R\agarbage\"\x96\x01\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -4048,7 +4276,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12&\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\"\x0f\n" +
-	"\rStatusRequest\"\xd1\x01\n" +
+	"\rStatusRequest\"\xe5\x01\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1f\n" +
@@ -4058,7 +4286,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x01(\v2\x17.kvd.v1.PartitionCountsR\n" +
 	"partitions\x12\x1c\n" +
-	"\tunhealthy\x18\x05 \x03(\tR\tunhealthy\"\xc4\x01\n" +
+	"\tunhealthy\x18\x05 \x03(\tR\tunhealthy\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\"\xc4\x01\n" +
 	"\n" +
 	"NodeReport\x12$\n" +
 	"\x04info\x18\x01 \x01(\v2\x10.kvd.v1.NodeInfoR\x04info\x12\x1a\n" +
@@ -4156,10 +4385,11 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\n" +
 	"NameCommit\x12\x19.kvd.v1.NameCommitRequest\x1a\x12.kvd.v1.CommitName\x12:\n" +
 	"\aOutcome\x12\x16.kvd.v1.OutcomeRequest\x1a\x17.kvd.v1.OutcomeResponse\x121\n" +
-	"\x06Stream\x12\x0f.kvd.v1.OpBatch\x1a\x12.kvd.v1.ReplyBatch(\x010\x012\xaa\x05\n" +
+	"\x06Stream\x12\x0f.kvd.v1.OpBatch\x1a\x12.kvd.v1.ReplyBatch(\x010\x012\xa5\x06\n" +
 	"\x05Admin\x12O\n" +
 	"\x0eCreateKeyspace\x12\x1d.kvd.v1.CreateKeyspaceRequest\x1a\x1e.kvd.v1.CreateKeyspaceResponse\x12I\n" +
-	"\fDropKeyspace\x12\x1b.kvd.v1.DropKeyspaceRequest\x1a\x1c.kvd.v1.DropKeyspaceResponse\x12=\n" +
+	"\fDropKeyspace\x12\x1b.kvd.v1.DropKeyspaceRequest\x1a\x1c.kvd.v1.DropKeyspaceResponse\x12F\n" +
+	"\vSetKeyspace\x12\x1a.kvd.v1.SetKeyspaceRequest\x1a\x1b.kvd.v1.SetKeyspaceResponse\x12=\n" +
 	"\bTopology\x12\x17.kvd.v1.TopologyRequest\x1a\x18.kvd.v1.TopologyResponse\x121\n" +
 	"\x04Join\x12\x13.kvd.v1.JoinRequest\x1a\x14.kvd.v1.JoinResponse\x127\n" +
 	"\x06Status\x12\x15.kvd.v1.StatusRequest\x1a\x16.kvd.v1.StatusResponse\x12C\n" +
@@ -4169,7 +4399,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"MoveLeader\x12\x19.kvd.v1.MoveLeaderRequest\x1a\x1a.kvd.v1.MoveLeaderResponse\x124\n" +
 	"\x05Check\x12\x14.kvd.v1.CheckRequest\x1a\x15.kvd.v1.CheckResponse\x12O\n" +
 	"\x0eChangeReplicas\x12\x1d.kvd.v1.ChangeReplicasRequest\x1a\x1e.kvd.v1.ChangeReplicasResponse\x12I\n" +
-	"\fTransactions\x12\x1b.kvd.v1.TransactionsRequest\x1a\x1c.kvd.v1.TransactionsResponseB\"Z github.com/kvd-db/kvd/proto/kvpbb\x06proto3"
+	"\fTransactions\x12\x1b.kvd.v1.TransactionsRequest\x1a\x1c.kvd.v1.TransactionsResponse\x121\n" +
+	"\x04Hold\x12\x13.kvd.v1.HoldRequest\x1a\x14.kvd.v1.HoldResponseB\"Z github.com/kvd-db/kvd/proto/kvpbb\x06proto3"
 
 var (
 	file_proto_kvpb_kvpb_proto_rawDescOnce sync.Once
@@ -4184,7 +4415,7 @@ func file_proto_kvpb_kvpb_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_kvpb_kvpb_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_proto_kvpb_kvpb_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(OutcomeResponse_Outcome)(0),   // 0: kvd.v1.OutcomeResponse.Outcome
 	(*OpBatch)(nil),                // 1: kvd.v1.OpBatch
@@ -4217,31 +4448,35 @@ var file_proto_kvpb_kvpb_proto_goTypes = []any{
 	(*CreateKeyspaceResponse)(nil), // 28: kvd.v1.CreateKeyspaceResponse
 	(*DropKeyspaceRequest)(nil),    // 29: kvd.v1.DropKeyspaceRequest
 	(*DropKeyspaceResponse)(nil),   // 30: kvd.v1.DropKeyspaceResponse
-	(*TopologyRequest)(nil),        // 31: kvd.v1.TopologyRequest
-	(*TopologyResponse)(nil),       // 32: kvd.v1.TopologyResponse
-	(*Keyspace)(nil),               // 33: kvd.v1.Keyspace
-	(*PartitionInfo)(nil),          // 34: kvd.v1.PartitionInfo
-	(*NodeInfo)(nil),               // 35: kvd.v1.NodeInfo
-	(*JoinRequest)(nil),            // 36: kvd.v1.JoinRequest
-	(*JoinResponse)(nil),           // 37: kvd.v1.JoinResponse
-	(*StatusRequest)(nil),          // 38: kvd.v1.StatusRequest
-	(*StatusResponse)(nil),         // 39: kvd.v1.StatusResponse
-	(*NodeReport)(nil),             // 40: kvd.v1.NodeReport
-	(*PartitionCounts)(nil),        // 41: kvd.v1.PartitionCounts
-	(*NodeStatusRequest)(nil),      // 42: kvd.v1.NodeStatusRequest
-	(*NodeStatusResponse)(nil),     // 43: kvd.v1.NodeStatusResponse
-	(*ReplicaStatus)(nil),          // 44: kvd.v1.ReplicaStatus
-	(*MoveLeaderRequest)(nil),      // 45: kvd.v1.MoveLeaderRequest
-	(*MoveLeaderResponse)(nil),     // 46: kvd.v1.MoveLeaderResponse
-	(*CheckRequest)(nil),           // 47: kvd.v1.CheckRequest
-	(*CheckResponse)(nil),          // 48: kvd.v1.CheckResponse
-	(*ReplicaDigest)(nil),          // 49: kvd.v1.ReplicaDigest
-	(*ChangeReplicasRequest)(nil),  // 50: kvd.v1.ChangeReplicasRequest
-	(*ChangeReplicasResponse)(nil), // 51: kvd.v1.ChangeReplicasResponse
-	(*TransactionsRequest)(nil),    // 52: kvd.v1.TransactionsRequest
-	(*TransactionsResponse)(nil),   // 53: kvd.v1.TransactionsResponse
-	(*TransactionStatus)(nil),      // 54: kvd.v1.TransactionStatus
-	(*LockStatus)(nil),             // 55: kvd.v1.LockStatus
+	(*SetKeyspaceRequest)(nil),     // 31: kvd.v1.SetKeyspaceRequest
+	(*SetKeyspaceResponse)(nil),    // 32: kvd.v1.SetKeyspaceResponse
+	(*HoldRequest)(nil),            // 33: kvd.v1.HoldRequest
+	(*HoldResponse)(nil),           // 34: kvd.v1.HoldResponse
+	(*TopologyRequest)(nil),        // 35: kvd.v1.TopologyRequest
+	(*TopologyResponse)(nil),       // 36: kvd.v1.TopologyResponse
+	(*Keyspace)(nil),               // 37: kvd.v1.Keyspace
+	(*PartitionInfo)(nil),          // 38: kvd.v1.PartitionInfo
+	(*NodeInfo)(nil),               // 39: kvd.v1.NodeInfo
+	(*JoinRequest)(nil),            // 40: kvd.v1.JoinRequest
+	(*JoinResponse)(nil),           // 41: kvd.v1.JoinResponse
+	(*StatusRequest)(nil),          // 42: kvd.v1.StatusRequest
+	(*StatusResponse)(nil),         // 43: kvd.v1.StatusResponse
+	(*NodeReport)(nil),             // 44: kvd.v1.NodeReport
+	(*PartitionCounts)(nil),        // 45: kvd.v1.PartitionCounts
+	(*NodeStatusRequest)(nil),      // 46: kvd.v1.NodeStatusRequest
+	(*NodeStatusResponse)(nil),     // 47: kvd.v1.NodeStatusResponse
+	(*ReplicaStatus)(nil),          // 48: kvd.v1.ReplicaStatus
+	(*MoveLeaderRequest)(nil),      // 49: kvd.v1.MoveLeaderRequest
+	(*MoveLeaderResponse)(nil),     // 50: kvd.v1.MoveLeaderResponse
+	(*CheckRequest)(nil),           // 51: kvd.v1.CheckRequest
+	(*CheckResponse)(nil),          // 52: kvd.v1.CheckResponse
+	(*ReplicaDigest)(nil),          // 53: kvd.v1.ReplicaDigest
+	(*ChangeReplicasRequest)(nil),  // 54: kvd.v1.ChangeReplicasRequest
+	(*ChangeReplicasResponse)(nil), // 55: kvd.v1.ChangeReplicasResponse
+	(*TransactionsRequest)(nil),    // 56: kvd.v1.TransactionsRequest
+	(*TransactionsResponse)(nil),   // 57: kvd.v1.TransactionsResponse
+	(*TransactionStatus)(nil),      // 58: kvd.v1.TransactionStatus
+	(*LockStatus)(nil),             // 59: kvd.v1.LockStatus
 }
 var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	3,  // 0: kvd.v1.GetResponse.pair:type_name -> kvd.v1.Pair
@@ -4265,19 +4500,19 @@ var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	26, // 18: kvd.v1.Error.descriptors:type_name -> kvd.v1.Descriptor
 	3,  // 19: kvd.v1.Error.actual:type_name -> kvd.v1.Pair
 	25, // 20: kvd.v1.Descriptor.replicas:type_name -> kvd.v1.Replica
-	33, // 21: kvd.v1.TopologyResponse.keyspaces:type_name -> kvd.v1.Keyspace
-	34, // 22: kvd.v1.TopologyResponse.partitions:type_name -> kvd.v1.PartitionInfo
-	35, // 23: kvd.v1.TopologyResponse.nodes:type_name -> kvd.v1.NodeInfo
+	37, // 21: kvd.v1.TopologyResponse.keyspaces:type_name -> kvd.v1.Keyspace
+	38, // 22: kvd.v1.TopologyResponse.partitions:type_name -> kvd.v1.PartitionInfo
+	39, // 23: kvd.v1.TopologyResponse.nodes:type_name -> kvd.v1.NodeInfo
 	26, // 24: kvd.v1.PartitionInfo.partition:type_name -> kvd.v1.Descriptor
-	35, // 25: kvd.v1.JoinResponse.nodes:type_name -> kvd.v1.NodeInfo
-	40, // 26: kvd.v1.StatusResponse.nodes:type_name -> kvd.v1.NodeReport
-	41, // 27: kvd.v1.StatusResponse.partitions:type_name -> kvd.v1.PartitionCounts
-	35, // 28: kvd.v1.NodeReport.info:type_name -> kvd.v1.NodeInfo
-	35, // 29: kvd.v1.NodeStatusResponse.info:type_name -> kvd.v1.NodeInfo
-	44, // 30: kvd.v1.NodeStatusResponse.replicas:type_name -> kvd.v1.ReplicaStatus
-	49, // 31: kvd.v1.CheckResponse.digests:type_name -> kvd.v1.ReplicaDigest
-	54, // 32: kvd.v1.TransactionsResponse.transactions:type_name -> kvd.v1.TransactionStatus
-	55, // 33: kvd.v1.TransactionStatus.locks:type_name -> kvd.v1.LockStatus
+	39, // 25: kvd.v1.JoinResponse.nodes:type_name -> kvd.v1.NodeInfo
+	44, // 26: kvd.v1.StatusResponse.nodes:type_name -> kvd.v1.NodeReport
+	45, // 27: kvd.v1.StatusResponse.partitions:type_name -> kvd.v1.PartitionCounts
+	39, // 28: kvd.v1.NodeReport.info:type_name -> kvd.v1.NodeInfo
+	39, // 29: kvd.v1.NodeStatusResponse.info:type_name -> kvd.v1.NodeInfo
+	48, // 30: kvd.v1.NodeStatusResponse.replicas:type_name -> kvd.v1.ReplicaStatus
+	53, // 31: kvd.v1.CheckResponse.digests:type_name -> kvd.v1.ReplicaDigest
+	58, // 32: kvd.v1.TransactionsResponse.transactions:type_name -> kvd.v1.TransactionStatus
+	59, // 33: kvd.v1.TransactionStatus.locks:type_name -> kvd.v1.LockStatus
 	4,  // 34: kvd.v1.KV.Get:input_type -> kvd.v1.GetRequest
 	6,  // 35: kvd.v1.KV.GetMany:input_type -> kvd.v1.GetManyRequest
 	8,  // 36: kvd.v1.KV.Scan:input_type -> kvd.v1.ScanRequest
@@ -4291,37 +4526,41 @@ var file_proto_kvpb_kvpb_proto_depIdxs = []int32{
 	1,  // 44: kvd.v1.KV.Stream:input_type -> kvd.v1.OpBatch
 	27, // 45: kvd.v1.Admin.CreateKeyspace:input_type -> kvd.v1.CreateKeyspaceRequest
 	29, // 46: kvd.v1.Admin.DropKeyspace:input_type -> kvd.v1.DropKeyspaceRequest
-	31, // 47: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
-	36, // 48: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
-	38, // 49: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
-	42, // 50: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
-	45, // 51: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
-	47, // 52: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
-	50, // 53: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
-	52, // 54: kvd.v1.Admin.Transactions:input_type -> kvd.v1.TransactionsRequest
-	5,  // 55: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
-	7,  // 56: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
-	9,  // 57: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
-	20, // 58: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
-	20, // 59: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
-	20, // 60: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
-	20, // 61: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
-	20, // 62: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
-	10, // 63: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
-	23, // 64: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
-	2,  // 65: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
-	28, // 66: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
-	30, // 67: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
-	32, // 68: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
-	37, // 69: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
-	39, // 70: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
-	43, // 71: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
-	46, // 72: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
-	48, // 73: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
-	51, // 74: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
-	53, // 75: kvd.v1.Admin.Transactions:output_type -> kvd.v1.TransactionsResponse
-	55, // [55:76] is the sub-list for method output_type
-	34, // [34:55] is the sub-list for method input_type
+	31, // 47: kvd.v1.Admin.SetKeyspace:input_type -> kvd.v1.SetKeyspaceRequest
+	35, // 48: kvd.v1.Admin.Topology:input_type -> kvd.v1.TopologyRequest
+	40, // 49: kvd.v1.Admin.Join:input_type -> kvd.v1.JoinRequest
+	42, // 50: kvd.v1.Admin.Status:input_type -> kvd.v1.StatusRequest
+	46, // 51: kvd.v1.Admin.NodeStatus:input_type -> kvd.v1.NodeStatusRequest
+	49, // 52: kvd.v1.Admin.MoveLeader:input_type -> kvd.v1.MoveLeaderRequest
+	51, // 53: kvd.v1.Admin.Check:input_type -> kvd.v1.CheckRequest
+	54, // 54: kvd.v1.Admin.ChangeReplicas:input_type -> kvd.v1.ChangeReplicasRequest
+	56, // 55: kvd.v1.Admin.Transactions:input_type -> kvd.v1.TransactionsRequest
+	33, // 56: kvd.v1.Admin.Hold:input_type -> kvd.v1.HoldRequest
+	5,  // 57: kvd.v1.KV.Get:output_type -> kvd.v1.GetResponse
+	7,  // 58: kvd.v1.KV.GetMany:output_type -> kvd.v1.GetManyResponse
+	9,  // 59: kvd.v1.KV.Scan:output_type -> kvd.v1.ScanPage
+	20, // 60: kvd.v1.KV.Put:output_type -> kvd.v1.CommitResponse
+	20, // 61: kvd.v1.KV.Delete:output_type -> kvd.v1.CommitResponse
+	20, // 62: kvd.v1.KV.CompareAndSet:output_type -> kvd.v1.CommitResponse
+	20, // 63: kvd.v1.KV.Add:output_type -> kvd.v1.CommitResponse
+	20, // 64: kvd.v1.KV.Commit:output_type -> kvd.v1.CommitResponse
+	10, // 65: kvd.v1.KV.NameCommit:output_type -> kvd.v1.CommitName
+	23, // 66: kvd.v1.KV.Outcome:output_type -> kvd.v1.OutcomeResponse
+	2,  // 67: kvd.v1.KV.Stream:output_type -> kvd.v1.ReplyBatch
+	28, // 68: kvd.v1.Admin.CreateKeyspace:output_type -> kvd.v1.CreateKeyspaceResponse
+	30, // 69: kvd.v1.Admin.DropKeyspace:output_type -> kvd.v1.DropKeyspaceResponse
+	32, // 70: kvd.v1.Admin.SetKeyspace:output_type -> kvd.v1.SetKeyspaceResponse
+	36, // 71: kvd.v1.Admin.Topology:output_type -> kvd.v1.TopologyResponse
+	41, // 72: kvd.v1.Admin.Join:output_type -> kvd.v1.JoinResponse
+	43, // 73: kvd.v1.Admin.Status:output_type -> kvd.v1.StatusResponse
+	47, // 74: kvd.v1.Admin.NodeStatus:output_type -> kvd.v1.NodeStatusResponse
+	50, // 75: kvd.v1.Admin.MoveLeader:output_type -> kvd.v1.MoveLeaderResponse
+	52, // 76: kvd.v1.Admin.Check:output_type -> kvd.v1.CheckResponse
+	55, // 77: kvd.v1.Admin.ChangeReplicas:output_type -> kvd.v1.ChangeReplicasResponse
+	57, // 78: kvd.v1.Admin.Transactions:output_type -> kvd.v1.TransactionsResponse
+	34, // 79: kvd.v1.Admin.Hold:output_type -> kvd.v1.HoldResponse
+	57, // [57:80] is the sub-list for method output_type
+	34, // [34:57] is the sub-list for method input_type
 	34, // [34:34] is the sub-list for extension type_name
 	34, // [34:34] is the sub-list for extension extendee
 	0,  // [0:34] is the sub-list for field type_name
@@ -4348,7 +4587,7 @@ func file_proto_kvpb_kvpb_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_kvpb_kvpb_proto_rawDesc), len(file_proto_kvpb_kvpb_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   55,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -519,6 +519,7 @@ var KV_ServiceDesc = grpc.ServiceDesc{
 const (
 	Admin_CreateKeyspace_FullMethodName = "/kvd.v1.Admin/CreateKeyspace"
 	Admin_DropKeyspace_FullMethodName   = "/kvd.v1.Admin/DropKeyspace"
+	Admin_SetKeyspace_FullMethodName    = "/kvd.v1.Admin/SetKeyspace"
 	Admin_Topology_FullMethodName       = "/kvd.v1.Admin/Topology"
 	Admin_Join_FullMethodName           = "/kvd.v1.Admin/Join"
 	Admin_Status_FullMethodName         = "/kvd.v1.Admin/Status"
@@ -527,6 +528,7 @@ const (
 	Admin_Check_FullMethodName          = "/kvd.v1.Admin/Check"
 	Admin_ChangeReplicas_FullMethodName = "/kvd.v1.Admin/ChangeReplicas"
 	Admin_Transactions_FullMethodName   = "/kvd.v1.Admin/Transactions"
+	Admin_Hold_FullMethodName           = "/kvd.v1.Admin/Hold"
 )
 
 // AdminClient is the client API for Admin service.
@@ -537,6 +539,7 @@ const (
 type AdminClient interface {
 	CreateKeyspace(ctx context.Context, in *CreateKeyspaceRequest, opts ...grpc.CallOption) (*CreateKeyspaceResponse, error)
 	DropKeyspace(ctx context.Context, in *DropKeyspaceRequest, opts ...grpc.CallOption) (*DropKeyspaceResponse, error)
+	SetKeyspace(ctx context.Context, in *SetKeyspaceRequest, opts ...grpc.CallOption) (*SetKeyspaceResponse, error)
 	Topology(ctx context.Context, in *TopologyRequest, opts ...grpc.CallOption) (*TopologyResponse, error)
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -545,6 +548,9 @@ type AdminClient interface {
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	ChangeReplicas(ctx context.Context, in *ChangeReplicasRequest, opts ...grpc.CallOption) (*ChangeReplicasResponse, error)
 	Transactions(ctx context.Context, in *TransactionsRequest, opts ...grpc.CallOption) (*TransactionsResponse, error)
+	// Lets no partition collect what a read at a timestamp needs, for a while. Whoever reads at one timestamp for longer
+	// than a minute calls it every five seconds, with the oldest one; it is answered within some seconds, or not at all.
+	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
 }
 
 type adminClient struct {
@@ -569,6 +575,16 @@ func (c *adminClient) DropKeyspace(ctx context.Context, in *DropKeyspaceRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DropKeyspaceResponse)
 	err := c.cc.Invoke(ctx, Admin_DropKeyspace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) SetKeyspace(ctx context.Context, in *SetKeyspaceRequest, opts ...grpc.CallOption) (*SetKeyspaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetKeyspaceResponse)
+	err := c.cc.Invoke(ctx, Admin_SetKeyspace_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -655,6 +671,16 @@ func (c *adminClient) Transactions(ctx context.Context, in *TransactionsRequest,
 	return out, nil
 }
 
+func (c *adminClient) Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldResponse)
+	err := c.cc.Invoke(ctx, Admin_Hold_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -663,6 +689,7 @@ func (c *adminClient) Transactions(ctx context.Context, in *TransactionsRequest,
 type AdminServer interface {
 	CreateKeyspace(context.Context, *CreateKeyspaceRequest) (*CreateKeyspaceResponse, error)
 	DropKeyspace(context.Context, *DropKeyspaceRequest) (*DropKeyspaceResponse, error)
+	SetKeyspace(context.Context, *SetKeyspaceRequest) (*SetKeyspaceResponse, error)
 	Topology(context.Context, *TopologyRequest) (*TopologyResponse, error)
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
@@ -671,6 +698,9 @@ type AdminServer interface {
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	ChangeReplicas(context.Context, *ChangeReplicasRequest) (*ChangeReplicasResponse, error)
 	Transactions(context.Context, *TransactionsRequest) (*TransactionsResponse, error)
+	// Lets no partition collect what a read at a timestamp needs, for a while. Whoever reads at one timestamp for longer
+	// than a minute calls it every five seconds, with the oldest one; it is answered within some seconds, or not at all.
+	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -686,6 +716,9 @@ func (UnimplementedAdminServer) CreateKeyspace(context.Context, *CreateKeyspaceR
 }
 func (UnimplementedAdminServer) DropKeyspace(context.Context, *DropKeyspaceRequest) (*DropKeyspaceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DropKeyspace not implemented")
+}
+func (UnimplementedAdminServer) SetKeyspace(context.Context, *SetKeyspaceRequest) (*SetKeyspaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetKeyspace not implemented")
 }
 func (UnimplementedAdminServer) Topology(context.Context, *TopologyRequest) (*TopologyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Topology not implemented")
@@ -710,6 +743,9 @@ func (UnimplementedAdminServer) ChangeReplicas(context.Context, *ChangeReplicasR
 }
 func (UnimplementedAdminServer) Transactions(context.Context, *TransactionsRequest) (*TransactionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Transactions not implemented")
+}
+func (UnimplementedAdminServer) Hold(context.Context, *HoldRequest) (*HoldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hold not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -764,6 +800,24 @@ func _Admin_DropKeyspace_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServer).DropKeyspace(ctx, req.(*DropKeyspaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_SetKeyspace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetKeyspaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetKeyspace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetKeyspace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetKeyspace(ctx, req.(*SetKeyspaceRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -912,6 +966,24 @@ func _Admin_Transactions_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_Hold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).Hold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_Hold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).Hold(ctx, req.(*HoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -926,6 +998,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DropKeyspace",
 			Handler:    _Admin_DropKeyspace_Handler,
+		},
+		{
+			MethodName: "SetKeyspace",
+			Handler:    _Admin_SetKeyspace_Handler,
 		},
 		{
 			MethodName: "Topology",
@@ -958,6 +1034,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Transactions",
 			Handler:    _Admin_Transactions_Handler,
+		},
+		{
+			MethodName: "Hold",
+			Handler:    _Admin_Hold_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

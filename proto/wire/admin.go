@@ -11,12 +11,12 @@ import (
 func TopologyMessage(t *kv.Topology) *kvpb.TopologyResponse {
 	m := &kvpb.TopologyResponse{ClusterId: t.ClusterID, Nodes: nodeMessages(t.Nodes), Heard: uint64(t.Heard)}
 	for _, k := range t.Keyspaces {
-		m.Keyspaces = append(m.Keyspaces, &kvpb.Keyspace{Id: uint32(k.ID), Name: k.Name, Scheme: uint32(k.Scheme), Partitions: uint32(k.Partitions)})
+		m.Keyspaces = append(m.Keyspaces, &kvpb.Keyspace{Id: uint32(k.ID), Name: k.Name, Scheme: uint32(k.Scheme), Partitions: uint32(k.Partitions), RetentionNanos: int64(k.Retention)})
 	}
 	for _, p := range t.Partitions {
 		m.Partitions = append(m.Partitions, &kvpb.PartitionInfo{
 			Partition: descriptorMessage(p.Descriptor), Leader: uint64(p.Leader), Term: uint64(p.Term),
-			Keys: p.Keys, Bytes: p.Bytes, Applied: uint64(p.Applied),
+			Keys: p.Keys, Bytes: p.Bytes, Garbage: p.Garbage, Applied: uint64(p.Applied),
 		})
 	}
 	return m
@@ -28,12 +28,13 @@ func TopologyOf(m *kvpb.TopologyResponse) *kv.Topology {
 	for _, k := range m.GetKeyspaces() {
 		t.Keyspaces = append(t.Keyspaces, kv.Keyspace{
 			ID: kv.KeyspaceID(k.GetId()), Name: k.GetName(), Scheme: kv.Scheme(k.GetScheme()), Partitions: int(k.GetPartitions()),
+			Retention: time.Duration(k.GetRetentionNanos()),
 		})
 	}
 	for _, p := range m.GetPartitions() {
 		t.Partitions = append(t.Partitions, kv.PartitionInfo{
 			Descriptor: descriptorOf(p.GetPartition()), Leader: kv.NodeID(p.GetLeader()), Term: kv.Term(p.GetTerm()),
-			Keys: p.GetKeys(), Bytes: p.GetBytes(), Applied: kv.LogIndex(p.GetApplied()),
+			Keys: p.GetKeys(), Bytes: p.GetBytes(), Garbage: p.GetGarbage(), Applied: kv.LogIndex(p.GetApplied()),
 		})
 	}
 	return t
@@ -80,7 +81,7 @@ func JoinOf(m *kvpb.JoinResponse) *kv.JoinAnswer {
 // StatusMessage is a cluster's state as a message.
 func StatusMessage(s *kv.Status) *kvpb.StatusResponse {
 	m := &kvpb.StatusResponse{
-		ClusterId: s.ClusterID, CoreLeader: uint64(s.CoreLeader), Unhealthy: s.Unhealthy,
+		ClusterId: s.ClusterID, CoreLeader: uint64(s.CoreLeader), Unhealthy: s.Unhealthy, Held: uint64(s.Held),
 		Partitions: &kvpb.PartitionCounts{
 			Total: int64(s.Partitions.Total), UnderReplicated: int64(s.Partitions.UnderReplicated),
 			Unavailable: int64(s.Partitions.Unavailable), Unknown: int64(s.Partitions.Unknown),
@@ -99,7 +100,7 @@ func StatusMessage(s *kv.Status) *kvpb.StatusResponse {
 func StatusOf(m *kvpb.StatusResponse) *kv.Status {
 	c := m.GetPartitions()
 	s := &kv.Status{
-		ClusterID: m.GetClusterId(), CoreLeader: kv.NodeID(m.GetCoreLeader()), Unhealthy: m.GetUnhealthy(),
+		ClusterID: m.GetClusterId(), CoreLeader: kv.NodeID(m.GetCoreLeader()), Unhealthy: m.GetUnhealthy(), Held: kv.Timestamp(m.GetHeld()),
 		Partitions: kv.PartitionCounts{
 			Total: int(c.GetTotal()), UnderReplicated: int(c.GetUnderReplicated()), Unavailable: int(c.GetUnavailable()), Unknown: int(c.GetUnknown()),
 		},

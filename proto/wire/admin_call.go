@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"math"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -20,6 +21,13 @@ func CallAdmin(ctx context.Context, c kvpb.AdminClient, q *kv.AdminRequest, opts
 	case q.DropKeyspace != nil:
 		_, err := c.DropKeyspace(ctx, &kvpb.DropKeyspaceRequest{Name: q.DropKeyspace.Name}, opts...)
 		return &kv.AdminResponse{}, err
+	case q.SetKeyspace != nil:
+		r := q.SetKeyspace
+		_, err := c.SetKeyspace(ctx, &kvpb.SetKeyspaceRequest{Name: r.Name, RetentionNanos: int64(r.Retention)}, opts...)
+		return &kv.AdminResponse{}, err
+	case q.Hold != nil:
+		m, err := c.Hold(ctx, &kvpb.HoldRequest{Timestamp: uint64(q.Hold.Timestamp)}, opts...)
+		return &kv.AdminResponse{Hold: &kv.HoldAnswer{Oldest: kv.Timestamp(m.GetOldest())}}, err
 	case q.Topology != nil:
 		m, err := c.Topology(ctx, &kvpb.TopologyRequest{Keyspace: q.Topology.Keyspace, Local: q.Topology.Local}, opts...)
 		return &kv.AdminResponse{Topology: TopologyOf(m)}, err
@@ -51,10 +59,13 @@ func CallAdmin(ctx context.Context, c kvpb.AdminClient, q *kv.AdminRequest, opts
 
 // CreateKeyspaceMessage is the order for a keyspace as a message.
 func CreateKeyspaceMessage(q *kv.CreateKeyspace) *kvpb.CreateKeyspaceRequest {
-	return &kvpb.CreateKeyspaceRequest{Name: q.Name, Scheme: uint32(q.Scheme), Partitions: uint32(q.Partitions), SplitAt: q.SplitAt}
+	return &kvpb.CreateKeyspaceRequest{Name: q.Name, Scheme: uint32(q.Scheme), Partitions: uint32(q.Partitions), SplitAt: q.SplitAt, RetentionNanos: int64(q.Retention)}
 }
 
 // CreateKeyspaceOf is the inverse of CreateKeyspaceMessage.
 func CreateKeyspaceOf(m *kvpb.CreateKeyspaceRequest) *kv.CreateKeyspace {
-	return &kv.CreateKeyspace{Name: m.GetName(), Scheme: kv.Scheme(min(m.GetScheme(), math.MaxUint8)), Partitions: int(m.GetPartitions()), SplitAt: m.GetSplitAt()}
+	return &kv.CreateKeyspace{
+		Name: m.GetName(), Scheme: kv.Scheme(min(m.GetScheme(), math.MaxUint8)), Partitions: int(m.GetPartitions()), SplitAt: m.GetSplitAt(),
+		Retention: time.Duration(m.GetRetentionNanos()),
+	}
 }

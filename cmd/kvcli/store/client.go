@@ -190,12 +190,17 @@ func (c *Client) CreateKeyspace(ctx context.Context, q kv.CreateKeyspace) error 
 	if q.Scheme == kv.SchemeHash {
 		scheme = client.ByHash(q.Partitions)
 	}
-	return translate(nil, c.client.Admin().CreateKeyspace(ctx, q.Name, scheme))
+	return translate(nil, c.client.Admin().CreateKeyspace(ctx, q.Name, scheme, client.WithRetention(q.Retention)))
 }
 
 // DropKeyspace implements Admin.
 func (c *Client) DropKeyspace(ctx context.Context, name string) error {
 	return translate(nil, c.client.Admin().DropKeyspace(ctx, name))
+}
+
+// SetKeyspace implements Admin.
+func (c *Client) SetKeyspace(ctx context.Context, q kv.SetKeyspace) error {
+	return translate(nil, c.client.Admin().SetRetention(ctx, q.Name, q.Retention))
 }
 
 // Topology implements Admin.

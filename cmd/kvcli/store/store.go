@@ -94,6 +94,7 @@ type Outcomes interface {
 type Admin interface {
 	CreateKeyspace(ctx context.Context, q kv.CreateKeyspace) error
 	DropKeyspace(ctx context.Context, name string) error
+	SetKeyspace(ctx context.Context, q kv.SetKeyspace) error
 	// Topology is the map of one keyspace, or of all for the empty name.
 	Topology(ctx context.Context, keyspace string) (*kv.Topology, error)
 	Status(ctx context.Context) (*kv.Status, error)

@@ -19,7 +19,7 @@ func (f *Fake) CreateKeyspace(_ context.Context, q kv.CreateKeyspace) error {
 	if f.data[q.Name] != nil {
 		return kv.Errorf(kv.Exists, "keyspace %q exists", q.Name)
 	}
-	k := kv.Keyspace{ID: kv.KeyspaceID(len(f.keyspaces) + 1), Name: q.Name, Scheme: q.Scheme, Partitions: max(q.Partitions, len(q.SplitAt)+1)}
+	k := kv.Keyspace{ID: kv.KeyspaceID(len(f.keyspaces) + 1), Name: q.Name, Scheme: q.Scheme, Partitions: max(q.Partitions, len(q.SplitAt)+1), Retention: q.Retention}
 	f.keyspaces = append(f.keyspaces, k)
 	const degree = 8
 	f.data[q.Name] = btree.NewG(degree, func(a, b versions) bool { return bytes.Compare(a.key, b.key) < 0 })
@@ -35,6 +35,18 @@ func (f *Fake) DropKeyspace(_ context.Context, name string) error {
 	}
 	delete(f.data, name)
 	f.keyspaces = slices.DeleteFunc(f.keyspaces, func(k kv.Keyspace) bool { return k.Name == name })
+	return nil
+}
+
+// SetKeyspace implements store.Admin.
+func (f *Fake) SetKeyspace(_ context.Context, q kv.SetKeyspace) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.keyspaces, func(k kv.Keyspace) bool { return k.Name == q.Name })
+	if i < 0 {
+		return kv.Errorf(kv.NotFound, "keyspace %q does not exist", q.Name)
+	}
+	f.keyspaces[i].Retention = q.Retention
 	return nil
 }
 
@@ -60,7 +72,7 @@ func (f *Fake) Topology(ctx context.Context, keyspace string) (*kv.Topology, err
 		for _, n := range nodes {
 			d.Replicas = append(d.Replicas, kv.Replica{ID: kv.ReplicaID(n.ID), Node: n.ID, Role: kv.RoleVoter})
 		}
-		t.Partitions = append(t.Partitions, kv.PartitionInfo{Descriptor: d, Leader: 1, Term: 4, Keys: int64(f.data[k.Name].Len()), Bytes: 100, Applied: 7})
+		t.Partitions = append(t.Partitions, kv.PartitionInfo{Descriptor: d, Leader: 1, Term: 4, Keys: int64(f.data[k.Name].Len()), Bytes: 100, Garbage: 5, Applied: 7})
 	}
 	return t, nil
 }
