@@ -38,7 +38,7 @@ func TestPoints(t *testing.T) {
 			}
 		}
 		for _, v := range p.verdicts {
-			if v.of == v.to || v.of >= len(p.contenders) || v.to >= len(p.contenders) || (v.goal < v.floor) != v.atMost {
+			if v.of == v.to || v.of >= len(p.contenders) || v.to >= len(p.contenders) || v.goal != 0 && (v.goal < v.floor) != v.atMost {
 				t.Errorf("%s: verdict %+v", p.name, v)
 			}
 		}
@@ -52,13 +52,13 @@ func TestChoose(t *testing.T) {
 		t.Errorf("%d points, %v; want the %d of speed", len(speed), err, len(speedPoints))
 	}
 	second, err := choose("transactions", both)
-	if err != nil || len(second) != 9 || second[0].name != "tx2one" || second[8].name != "ycsb-f" {
-		t.Errorf("%v, %v; want the nine points of transactions", second, err)
+	if err != nil || len(second) != 11 || second[0].name != "tx2one" || second[10].name != "ycsb-f" {
+		t.Errorf("%v, %v; want the eleven points of transactions", second, err)
 	}
 	if all, err := choose("transactions,speed", both); err != nil || len(all) != len(points) {
 		t.Errorf("%d points, %v; want all %d", len(all), err, len(points))
 	}
-	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 10 || mixed[0].name != "put64" {
+	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 12 || mixed[0].name != "put64" {
 		t.Errorf("%v, %v; want a point and a group", mixed, err)
 	}
 	two, err := choose("scan100,put1", both)
@@ -93,6 +93,7 @@ func TestOnly(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	more, less := verdict{floor: 2.5, goal: 5}, verdict{floor: 0.85, goal: 0.6, atMost: true}
+	atMostFloor, atLeastFloor := verdict{floor: 1.2, atMost: true}, verdict{floor: 0.5}
 	for _, c := range []struct {
 		v    verdict
 		x    float64
@@ -105,6 +106,12 @@ func TestJudge(t *testing.T) {
 		{less, 0.85, "floor reached"},
 		{less, 0.6, "goal reached"},
 		{less, math.NaN(), "not measured"},
+		{atMostFloor, 0.5, "floor reached"},
+		{atMostFloor, 1.3, "BELOW THE FLOOR"},
+		{atLeastFloor, 9, "floor reached"},
+		{atLeastFloor, 0.4, "BELOW THE FLOOR"},
+		{verdict{}, 7, "reported"},
+		{verdict{}, math.NaN(), "not measured"},
 	} {
 		if got := c.v.judge(c.x); got != c.want {
 			t.Errorf("%v of floor %v, goal %v: %q, want %q", c.x, c.v.floor, c.v.goal, got, c.want)
