@@ -15,6 +15,7 @@ import (
 // settings are what the flags say.
 type settings struct {
 	kvd, etcdnode string // binaries
+	postgres      string // binary
 	dir           string // where the data of all servers lies
 	points        string
 	sides         []string
@@ -120,7 +121,7 @@ func (d *duel) measure(ctx context.Context, p point) outcome {
 	o := outcome{point: p, rounds: make([][]figures, len(p.contenders)), errors: make([]int64, len(p.contenders))}
 	fmt.Fprintf(d.out, "\n%s: %s\n", p.name, p.title)
 	for _, c := range p.contenders {
-		if o.failure = d.load(ctx, c); o.failure != nil {
+		if o.failure = d.load(ctx, p, c); o.failure != nil {
 			return o
 		}
 	}
@@ -179,8 +180,8 @@ func (d *duel) stale(ctx context.Context, c contender, t bench.Target) (bench.Ta
 // back from the newest timestamp that its client has heard of.
 const staleMargin = time.Second
 
-// load makes the contender's key space and writes all keys, once in a run.
-func (d *duel) load(ctx context.Context, c contender) error {
+// load makes the contender's key space and writes all keys, once in a run. A bank loads its accounts itself.
+func (d *duel) load(ctx context.Context, p point, c contender) error {
 	name := c.place()
 	if _, ok := d.loaded[name]; ok {
 		return nil
@@ -194,6 +195,9 @@ func (d *duel) load(ctx context.Context, c contender) error {
 	s.processes().resume()
 	if err := d.makeSpace(ctx, s, c.space); err != nil {
 		return fmt.Errorf("%s: key space %s: %w", c.side, c.space, err)
+	}
+	if p.workload == workloadBank {
+		return nil
 	}
 	_, t, err := d.turn(ctx, c)
 	if err != nil {
@@ -240,8 +244,9 @@ func (d *duel) round(ctx context.Context, p point, c contender, number int) (*be
 	}
 	measured := time.Duration(d.seconds*float64(time.Second)) * time.Duration(max(p.longer, 1))
 	o := bench.Options{
-		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: true,
+		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: p.workload != workloadBank,
 		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1, Ordered: true, Tx: p.txOptions(c),
+		Bank:    bench.BankOptions{StaleBy: -1}, // PostgreSQL keeps no older state that an audit could read
 		Observe: bench.Observe{PIDs: s.processes().pids(), Device: d.dir},
 	}
 	if p.oneKey {

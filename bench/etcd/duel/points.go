@@ -51,12 +51,16 @@ type verdict struct {
 	atMost bool    // a smaller ratio is the better one
 }
 
+// workloadBank is the one of package bench that brings its own records.
+const workloadBank = "bank"
+
 // scanRows is the length of the scans beside the puts.
 const scanRows = 10_000
 
 var (
-	etcdAll = contender{label: "etcd", side: "etcd"}
-	kvdHash = contender{label: "kvd", side: "kvd", space: spaceHash8}
+	etcdAll  = contender{label: "etcd", side: "etcd"}
+	postgres = contender{label: "postgres", side: "postgres"}
+	kvdHash  = contender{label: "kvd", side: "kvd", space: spaceHash8}
 )
 
 // The groups of points: those of a run that names none are of speed.

@@ -50,6 +50,14 @@ func transactionPoints() []point {
 			verdicts: []verdict{{text: "gets/s at any replica, stale by 5 s, 64 workers", metric: opsPerSecond, of: 1, floor: 2.5, goal: 4.5}},
 		},
 		{
+			name: "bank100", title: "bank: transfers between 100 accounts, 64 workers, audits beside; PostgreSQL: one node, serializable", workload: workloadBank, workers: 64,
+			contenders: []contender{postgres, kvdHash},
+			verdicts: []verdict{
+				{text: "bank of 100 accounts, commits/s, 64 workers", metric: opsPerSecond, of: 1, floor: 0.5},
+				{text: "bank of 100 accounts, p99 of a commit, 64 workers", metric: p99MS, of: 1, atMost: true},
+			},
+		},
+		{
 			name: "putsbesidescan", title: "puts, 64 workers, 100 B, 8 hash partitions, beside snapshots of the whole key space (rounds four times as long)", workload: "put", workers: 64, longer: 4,
 			contenders: []contender{
 				{label: "kvd, alone", side: "kvd", space: spaceHash8},
