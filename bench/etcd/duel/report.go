@@ -189,12 +189,13 @@ func (d *duel) writeEnd(all []outcome) {
 }
 
 // fairness tells a reader of the document how it was measured.
-const fairness = "Three processes a side and the client on one machine, one disk, fsync on, each side's own defaults. " +
-	"The sides take turns; the one that is not measured is stopped (SIGSTOP), dirty pages are written back before each turn, " +
+const fairness = "Three processes a side (of PostgreSQL one server, at serializable isolation) and the client on one machine, " +
+	"one disk, fsync on, each side's own defaults (PostgreSQL: but without sequential scans, which lock a small table whole). " +
+	"The sides take turns; those that are not measured are stopped (SIGSTOP), dirty pages are written back before each turn, " +
 	"and a turn begins once the side takes writes to all its partitions again. Figures are medians over the rounds, each on its own. " +
-	"Server CPU is utime+stime of the three processes; device bytes and flushes are those of the whole disk; " +
+	"Server CPU is utime+stime of the three processes, of PostgreSQL that of all it forks; device bytes and flushes are those of the whole disk; " +
 	"others % is what neither these servers nor the client used of the machine: ops/s and latencies hold below 15. " +
-	"With scans beside, server and client CPU and device figures are of puts and scans together, per put.\n"
+	"With scans beside, and with a bank's audits, server and client CPU and device figures are of both together, per put or transfer.\n"
 
 // markdownText is the document of a duel.
 func (d *duel) markdownText(about string, all []outcome) string {
