@@ -61,7 +61,7 @@ const HotZipf = "zipf"
 // Observe says what a run reports while it goes, and which servers it watches.
 type Observe struct {
 	Progress func(Progress) // called once a second; nil: never
-	PIDs     []int          // server processes whose CPU time is counted
+	PIDs     []int          // server processes whose CPU time is counted, with that of their children
 	Device   string         // a block device (vda) or a directory on it; "": not counted
 	Command  []string       // how the run was started, for the result
 }

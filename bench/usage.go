@@ -8,7 +8,7 @@ import (
 // Usage is a reading of counters that only grow; two of them give what was used between.
 type Usage struct {
 	At            time.Time
-	ServerCPU     time.Duration // user and system time of the watched processes
+	ServerCPU     time.Duration // user and system time of the watched processes and their children
 	OwnCPU        time.Duration // of this process
 	MachineBusy   time.Duration // of all processors together, all processes
 	MachineTotal  time.Duration

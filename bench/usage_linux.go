@@ -27,11 +27,8 @@ func (m *usageMeter) read() *Usage {
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil {
 		u.OwnCPU = time.Duration(own.Utime.Nano() + own.Stime.Nano())
 	}
-	for _, pid := range m.pids {
-		if d, err := processCPU(pid); err == nil {
-			u.ServerCPU += d
-			u.ServerPIDs++
-		}
+	if len(m.pids) > 0 {
+		u.ServerCPU, u.ServerPIDs = serverCPU(m.pids)
 	}
 	if m.device != "" {
 		u.DeviceBytes, u.DeviceFlushes, err = deviceCounters(m.device)
@@ -40,18 +37,63 @@ func (m *usageMeter) read() *Usage {
 	return u
 }
 
-// processCPU is the user and system time of a process.
-func processCPU(pid int) (time.Duration, error) {
+// processTimes is what /proc says of a process.
+type processTimes struct {
+	parent int
+	own    time.Duration // user and system time
+	reaped time.Duration // that of the children that have ended, and of theirs
+}
+
+// serverCPU is the time of processes, and how many of them could be read. A server may be a family
+// (PostgreSQL is): its children count, wherever they have gone, since a parent inherits the time of those that end.
+func serverCPU(pids []int) (cpu time.Duration, count int) {
+	children, times := map[int][]int{}, map[int]processTimes{}
+	entries, _ := os.ReadDir("/proc") // what cannot be read has no children
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if t, err := readTimes(pid); err == nil { // else it has just ended
+			times[pid] = t
+			children[t.parent] = append(children[t.parent], pid)
+		}
+	}
+	for _, pid := range pids {
+		if _, ok := times[pid]; ok {
+			count++
+		}
+		for family := []int{pid}; len(family) > 0; {
+			t := times[family[0]]
+			cpu += t.own + t.reaped
+			family = append(family[1:], children[family[0]]...)
+		}
+	}
+	return cpu, count
+}
+
+func readTimes(pid int) (processTimes, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return processTimes{}, err
 	}
+	return parseTimes(string(b))
+}
+
+func parseTimes(stat string) (t processTimes, err error) {
 	// The name in parentheses may hold anything; the fields after it are counted from 3.
-	text := string(b)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const utime, stime = 14 - 3, 15 - 3
-	ticks, err := sumFields(fields, utime, stime)
-	return time.Duration(ticks) * clockTick, err
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const ppid, utime, stime, cutime, cstime = 4 - 3, 14 - 3, 15 - 3, 16 - 3, 17 - 3
+	parent, err := sumFields(fields, ppid)
+	if err != nil {
+		return t, err
+	}
+	own, err := sumFields(fields, utime, stime)
+	if err != nil {
+		return t, err
+	}
+	reaped, err := sumFields(fields, cutime, cstime)
+	return processTimes{parent: int(parent), own: time.Duration(own) * clockTick, reaped: time.Duration(reaped) * clockTick}, err
 }
 
 // machineCPU is the time of all processors together.

@@ -39,16 +39,17 @@ func (e *Engine) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 	return r.ReplicaState(p)
 }
 
-// ReplicaState is the state of the replica of a partition as of this view.
+// ReplicaState is the state of the replica of a partition as of this view. It costs a seek for each of its
+// records: a step from one to the next would go over all that the memtables hold of it, one for every apply.
 func (r *Reader) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 	var s ReplicaState
-	lo, hi := stateBounds(p)
-	r.setBounds(lo, hi)
-	found := false
-	for ok := r.it.First(); ok; ok = r.it.Next() {
-		_, sub, err := splitStateKey(r.it.Key())
-		if err != nil {
-			return s, false, err
+	for _, sub := range [...]byte{stateRecord, stateApplied, stateCounters} {
+		r.key = appendStateKey(r.key[:0], p, sub)
+		if !r.seekPrefix() {
+			if err := r.it.Error(); err != nil || sub == stateRecord {
+				return ReplicaState{}, false, wrapError("reading the state of a replica", err)
+			}
+			continue
 		}
 		v, err := r.it.ValueAndErr()
 		if err != nil {
@@ -56,7 +57,6 @@ func (r *Reader) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 		}
 		switch sub {
 		case stateRecord:
-			found = true
 			err = decodeStateRecord(v, &s)
 		case stateApplied:
 			s.Applied, s.AppliedTerm, err = decodeApplied(v)
@@ -66,12 +66,6 @@ func (r *Reader) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 		if err != nil {
 			return s, false, err
 		}
-	}
-	if err := r.it.Error(); err != nil {
-		return s, false, wrapError("reading the state of a replica", err)
-	}
-	if !found {
-		return ReplicaState{}, false, nil
 	}
 	if s.Descriptor.Partition != p {
 		return s, false, kv.Errorf(kv.Corruption, "the state of partition %d names partition %d: replace this replica", p, s.Descriptor.Partition)

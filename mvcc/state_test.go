@@ -3,6 +3,8 @@ package mvcc
 import (
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -91,4 +93,31 @@ func TestRetainedFromIsNeverBehind(t *testing.T) {
 		t.Error("a replica that is being deleted may still be read")
 	}
 	must(t, b.Commit())
+}
+
+// What an apply has overwritten costs a read of the state nothing, though the memtable holds it still.
+func TestReplicaStateSteps(t *testing.T) {
+	e := openTest(t, Options{FS: NewMemFS(), Deterministic: true})
+	s := sampleState()
+	p := s.Descriptor.Partition
+	b := e.NewBatch()
+	must(t, b.SetReplicaState(p, &s))
+	must(t, b.Commit())
+	const applies = 1000
+	for i := range kv.LogIndex(applies) {
+		b := e.NewBatch()
+		must(t, b.SetApplied(p, s.Applied+i+1, s.AppliedTerm))
+		must(t, b.Commit())
+	}
+	r, err := e.NewReader()
+	must(t, err)
+	defer r.Close()
+	got, ok, err := r.ReplicaState(p)
+	if err != nil || !ok || got.Applied != s.Applied+applies || got.Counters != s.Counters || got.Replica != s.Replica {
+		t.Fatalf("%+v, %v, %v", got, ok, err)
+	}
+	stats := r.it.Stats()
+	if n := stats.ForwardStepCount[pebble.InternalIterCall] + stats.ForwardSeekCount[pebble.InternalIterCall]; n == 0 || n > applies/10 {
+		t.Errorf("%d steps and seeks after %d applies", n, applies)
+	}
 }

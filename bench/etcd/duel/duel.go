@@ -6,18 +6,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kvd-db/kvd/bench"
-	"github.com/kvd-db/kvd/bench/ycsb"
 	"github.com/kvd-db/kvd/kv"
 )
 
 // settings are what the flags say.
 type settings struct {
 	kvd, etcdnode string // binaries
+	postgres      string // binary
 	dir           string // where the data of all servers lies
 	points        string
 	sides         []string
@@ -41,8 +39,8 @@ type modes struct {
 type duel struct {
 	settings
 	out    io.Writer
-	order  []side // as started
-	loaded map[string]bool
+	order  []side               // as started
+	loaded map[string]time.Time // when the keys of a key space were all there
 	errors errorCounts
 }
 
@@ -94,7 +92,7 @@ func (d *duel) stop() {
 // run measures all chosen points. A point that fails does not keep the others from being
 // measured; a dead server does.
 func (d *duel) run(ctx context.Context, chosen []point) ([]outcome, error) {
-	d.loaded, d.errors = map[string]bool{}, errorCounts{}
+	d.loaded, d.errors = map[string]time.Time{}, errorCounts{}
 	var all []outcome
 	var errs []error
 	for _, p := range chosen {
@@ -123,7 +121,7 @@ func (d *duel) measure(ctx context.Context, p point) outcome {
 	o := outcome{point: p, rounds: make([][]figures, len(p.contenders)), errors: make([]int64, len(p.contenders))}
 	fmt.Fprintf(d.out, "\n%s: %s\n", p.name, p.title)
 	for _, c := range p.contenders {
-		if o.failure = d.load(ctx, c); o.failure != nil {
+		if o.failure = d.load(ctx, p, c); o.failure != nil {
 			return o
 		}
 	}
@@ -166,10 +164,26 @@ func (d *duel) turn(ctx context.Context, c contender) (side, bench.Target, error
 	return s, t, nil
 }
 
-// load makes the contender's key space and writes all keys, once in a run.
-func (d *duel) load(ctx context.Context, c contender) error {
-	name := c.side + "/" + c.space
-	if d.loaded[name] {
+// stale is the target for reads of a while ago, as soon as all keys were there a while ago.
+func (d *duel) stale(ctx context.Context, c contender, t bench.Target) (bench.Target, error) {
+	place, ok := t.(stalePlace)
+	if !ok {
+		return nil, fmt.Errorf("%s cannot read what is not the newest", c.side)
+	}
+	if at, ok := d.loaded[c.place()]; ok {
+		pause(ctx, time.Until(at.Add(c.stale+staleMargin)))
+	}
+	return place.staleBy(c.stale), ctx.Err()
+}
+
+// staleMargin is how much longer than the age of a read the keys must have been there: kvd counts
+// back from the newest timestamp that its client has heard of.
+const staleMargin = time.Second
+
+// load makes the contender's key space and writes all keys, once in a run. A bank loads its accounts itself.
+func (d *duel) load(ctx context.Context, p point, c contender) error {
+	name := c.place()
+	if _, ok := d.loaded[name]; ok {
 		return nil
 	}
 	s := d.side(c.side)
@@ -182,6 +196,9 @@ func (d *duel) load(ctx context.Context, c contender) error {
 	if err := d.makeSpace(ctx, s, c.space); err != nil {
 		return fmt.Errorf("%s: key space %s: %w", c.side, c.space, err)
 	}
+	if p.workload == workloadBank {
+		return nil
+	}
 	_, t, err := d.turn(ctx, c)
 	if err != nil {
 		return err
@@ -190,8 +207,8 @@ func (d *duel) load(ctx context.Context, c contender) error {
 	if _, err := bench.Run(ctx, t, bench.Options{Workload: "get", Workers: 1, Keys: d.keys, Duration: time.Millisecond, Warmup: -1}); err != nil {
 		return fmt.Errorf("%s: loading %d keys: %w", c.side, d.keys, err)
 	}
-	fmt.Fprintf(d.out, "  loaded %d keys into %s in %.1f s\n", d.keys, strings.Trim(name, "/"), time.Since(began).Seconds())
-	d.loaded[name] = true
+	fmt.Fprintf(d.out, "  loaded %d keys into %s in %.1f s\n", d.keys, name, time.Since(began).Seconds())
+	d.loaded[name] = time.Now()
 	return nil
 }
 
@@ -220,17 +237,26 @@ func (d *duel) round(ctx context.Context, p point, c contender, number int) (*be
 	if err != nil {
 		return nil, figures{}, err
 	}
+	if c.stale > 0 {
+		if t, err = d.stale(ctx, c, t); err != nil {
+			return nil, figures{}, err
+		}
+	}
 	measured := time.Duration(d.seconds*float64(time.Second)) * time.Duration(max(p.longer, 1))
 	o := bench.Options{
-		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: true,
+		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: p.workload != workloadBank,
 		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1, Ordered: true, Tx: p.txOptions(c),
+		Bank:    bench.BankOptions{StaleBy: -1}, // PostgreSQL keeps no older state that an audit could read
 		Observe: bench.Observe{PIDs: s.processes().pids(), Device: d.dir},
 	}
 	if p.oneKey {
 		o.Keys = 1
 	}
 	seen := newWitness(t)
-	beside := startScanners(ctx, t, c.scanners, d.keys)
+	beside, err := startScanners(ctx, t, c, d.keys)
+	if err != nil {
+		return nil, figures{}, err
+	}
 	r, err := bench.Run(ctx, seen, o)
 	scans := beside.stop()
 	if err != nil {
@@ -246,51 +272,4 @@ func (d *duel) round(ctx context.Context, p point, c contender, number int) (*be
 		return nil, figures{}, kv.Errorf(kv.Corruption, "something wrong was read: %s", strings.Join(r.ViolationExamples, "; "))
 	}
 	return r, figuresOf(r, scans), nil
-}
-
-// scanners read rows while something else is measured.
-type scanners struct {
-	cancel context.CancelFunc
-	group  sync.WaitGroup
-	began  time.Time
-	done   atomic.Int64
-	failed atomic.Int64 // with an error, or not whole
-	once   sync.Once
-	said   string // how the first one failed
-}
-
-func startScanners(ctx context.Context, t bench.Target, n, keys int) *scanners {
-	s := &scanners{began: time.Now()}
-	ctx, s.cancel = context.WithCancel(ctx)
-	for i := range n {
-		s.group.Go(func() { s.work(ctx, t, i, keys) })
-	}
-	return s
-}
-
-// work scans one stretch of scanRows rows after the other.
-func (s *scanners) work(ctx context.Context, t bench.Target, number, keys int) {
-	stretches := max(1, keys/scanRows)
-	for i := number; ctx.Err() == nil; i++ {
-		first := uint64(i%stretches) * scanRows
-		start, end := ycsb.AppendKey(nil, first, ycsb.Ordered), ycsb.AppendKey(nil, first+scanRows, ycsb.Ordered)
-		rows, err := t.Scan(ctx, start, end, scanRows)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil || len(rows) != min(scanRows, keys):
-			s.failed.Add(1)
-			s.once.Do(func() { s.said = fmt.Sprintf("%d rows of %d, error: %v", len(rows), scanRows, err) })
-			pause(ctx, 5*time.Millisecond)
-		default:
-			s.done.Add(1)
-		}
-	}
-}
-
-// stop gives the scans a second.
-func (s *scanners) stop() float64 {
-	elapsed := time.Since(s.began)
-	s.cancel()
-	s.group.Wait()
-	return float64(s.done.Load()) / elapsed.Seconds()
 }

@@ -42,10 +42,11 @@ func parse(args []string) (settings, error) {
 	f := flag.NewFlagSet("duel", flag.ContinueOnError)
 	f.StringVar(&s.kvd, "kvd", "../../bin/kvd", "the kvd binary")
 	f.StringVar(&s.etcdnode, "etcdnode", "", "the etcdnode binary (default: built by go build)")
+	f.StringVar(&s.postgres, "postgres", "postgres", "the postgres binary, of PostgreSQL 15 or newer; without one that side is left out")
 	f.StringVar(&s.dir, "dir", os.TempDir(), "where the data of all servers is put, in a directory of its own that is removed at the end")
 	f.StringVar(&s.points, "points", "", "points or groups of them to measure, with commas between: "+groupSpeed+" (the default) is "+
 		strings.Join(namesOf(groupSpeed), ",")+"; "+groupTransactions+" is "+strings.Join(namesOf(groupTransactions), ","))
-	f.StringVar(&sides, "sides", "etcd,kvd", "sides that take part")
+	f.StringVar(&sides, "sides", "etcd,kvd,postgres", "sides that take part, as far as points need them")
 	f.IntVar(&s.rounds, "rounds", 3, "rounds of each contender")
 	f.Float64Var(&s.seconds, "seconds", 0, "measured part of a round, 10 by default; a quarter of it, 3 at most, is warm-up before it. With -idle: how long is looked on, 30 by default")
 	f.IntVar(&s.keys, "keys", 100_000, "keys that are loaded")
@@ -86,12 +87,12 @@ func (s settings) validate(rest []string) error {
 		return errors.New("-failover and -idle must not be negative")
 	}
 	for _, side := range s.sides {
-		if side != "etcd" && side != "kvd" {
-			return fmt.Errorf("-sides: there is no side %q, only etcd and kvd", side)
+		if side != "etcd" && side != "kvd" && side != "postgres" {
+			return fmt.Errorf("-sides: there is no side %q, only etcd, kvd and postgres", side)
 		}
 	}
 	if len(s.sides) == 0 {
-		return errors.New("-sides names no side: it is etcd, kvd or both")
+		return errors.New("-sides names no side: it is some of etcd, kvd and postgres")
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(s.points, s.sides)
+	chosen, err := s.partake(out)
 	if err != nil {
 		return err
 	}
@@ -128,6 +129,32 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return runIdle(ctx, s, about, out)
 	}
 	return runDuel(ctx, s, about, chosen, out)
+}
+
+// partake leaves those sides that have something to do, and of them PostgreSQL only if it is there; the points
+// are what they can measure.
+func (s *settings) partake(out io.Writer) ([]point, error) {
+	without := func(name string) []string {
+		return slices.DeleteFunc(slices.Clone(s.sides), func(side string) bool { return side == name })
+	}
+	if s.failovers > 0 || s.idle > 0 {
+		s.sides = without("postgres")
+		return nil, nil
+	}
+	chosen, err := choose(s.points, s.sides)
+	if err != nil {
+		return nil, err
+	}
+	s.sides = s.needed(chosen)
+	if !slices.Contains(s.sides, "postgres") {
+		return chosen, nil
+	}
+	if s.postgres, err = exec.LookPath(s.postgres); err == nil {
+		return chosen, nil
+	}
+	fmt.Fprintf(out, "postgres is left out: %v: install PostgreSQL 15 or newer, or name its server with -postgres\n", err)
+	s.sides = without("postgres")
+	return choose(s.points, s.sides)
 }
 
 func runDuel(ctx context.Context, s settings, about string, chosen []point, out io.Writer) error {
@@ -161,31 +188,39 @@ func (s settings) needed(chosen []point) []string {
 	return names
 }
 
-// startSide starts the three processes of a side.
-func startSide(ctx context.Context, s settings, name string, out io.Writer) (side, error) {
-	var started side
-	var err error
-	if name == "kvd" {
-		var k *kvdSide
-		if k, err = startKvd(ctx, s.kvd, s.dir); err == nil {
-			started = k
-			for i, m := range k.members {
-				fmt.Fprintf(out, "  node %d is process %d, listens on %s, http://%s/debug/pprof/\n", m.node, k.cluster.processes[i].pid(), m.address, m.admin)
-			}
+// startSide starts the processes of a side.
+func startSide(ctx context.Context, s settings, name string, out io.Writer) (started side, err error) {
+	defer func() {
+		if err != nil {
+			started, err = nil, fmt.Errorf("starting %s: %w", name, err)
 		}
-	} else {
-		var e *etcdSide
-		if e, err = startEtcd(ctx, s.etcdnode, s.dir); err == nil {
-			started = e
-			for i, p := range e.cluster.processes {
-				fmt.Fprintf(out, "  %s is process %d, listens on %s\n", p.name, p.pid(), e.endpoints[i])
-			}
+	}()
+	switch name {
+	case "kvd":
+		k, err := startKvd(ctx, s.kvd, s.dir)
+		if err != nil {
+			return nil, err
 		}
+		for i, m := range k.members {
+			fmt.Fprintf(out, "  node %d is process %d, listens on %s, http://%s/debug/pprof/\n", m.node, k.cluster.processes[i].pid(), m.address, m.admin)
+		}
+		return k, nil
+	case "postgres":
+		p, err := startPostgres(ctx, s.postgres, s.dir)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(out, "  postgres is process %d, listens on %s\n", p.cluster.processes[0].pid(), p.address)
+		return p, nil
 	}
+	e, err := startEtcd(ctx, s.etcdnode, s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
+		return nil, err
 	}
-	return started, nil
+	for i, p := range e.cluster.processes {
+		fmt.Fprintf(out, "  %s is process %d, listens on %s\n", p.name, p.pid(), e.endpoints[i])
+	}
+	return e, nil
 }
 
 // binaries checks that the servers' binaries are there, and builds etcdnode if none is named.
@@ -226,6 +261,13 @@ func (s settings) about(ctx context.Context) string {
 	}
 	if slices.Contains(s.sides, "etcd") {
 		fmt.Fprintf(&b, "etcd: %s\n", moduleVersions(s.etcdnode, "go.etcd.io/etcd/server/v3", "go.etcd.io/raft/v3", "go.etcd.io/bbolt", "google.golang.org/grpc"))
+	}
+	if slices.Contains(s.sides, "postgres") {
+		version, err := exec.CommandContext(ctx, s.postgres, "--version").Output()
+		if err != nil {
+			version = []byte(err.Error())
+		}
+		fmt.Fprintf(&b, "postgres: %s\n", strings.TrimPrefix(strings.TrimSpace(string(version)), "postgres "))
 	}
 	return b.String()
 }

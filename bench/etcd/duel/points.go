@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kvd-db/kvd/bench"
 )
@@ -27,30 +28,39 @@ type point struct {
 // contender is one side in one way of using it. The first of a point is what the ratios of its
 // table refer to.
 type contender struct {
-	label    string
-	side     string
-	space    string
-	pinned   bool // all to the node that leads
-	scanners int  // workers that scan scanRows rows meanwhile
-	across   bool // transactions are spread over all partitions
+	label     string
+	side      string
+	space     string
+	pinned    bool          // all to the node that leads
+	scanners  int           // workers that scan scanRows rows meanwhile
+	snapshots int           // workers that read the whole key space at one time meanwhile
+	across    bool          // transactions are spread over all partitions
+	stale     time.Duration // how old the state is that gets read; 0: the newest
 }
+
+// place names the key space on its side.
+func (c contender) place() string { return strings.Trim(c.side+"/"+c.space, "/") }
 
 // verdict compares a figure of two contenders of a point with what is demanded.
 type verdict struct {
 	text   string
 	metric metric
-	of, to int // indexes of the contenders
-	floor  float64
-	goal   float64
-	atMost bool // a smaller ratio is the better one
+	of, to int     // indexes of the contenders
+	floor  float64 // 0: there is none, the ratio is only reported
+	goal   float64 // 0: there is none beyond the floor
+	atMost bool    // a smaller ratio is the better one
 }
+
+// workloadBank is the one of package bench that brings its own records.
+const workloadBank = "bank"
 
 // scanRows is the length of the scans beside the puts.
 const scanRows = 10_000
 
 var (
-	etcdAll = contender{label: "etcd", side: "etcd"}
-	kvdHash = contender{label: "kvd", side: "kvd", space: spaceHash8}
+	etcdAll  = contender{label: "etcd", side: "etcd"}
+	postgres = contender{label: "postgres", side: "postgres"}
+	kvdHash  = contender{label: "kvd", side: "kvd", space: spaceHash8}
 )
 
 // The groups of points: those of a run that names none are of speed.

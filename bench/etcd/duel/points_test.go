@@ -38,7 +38,7 @@ func TestPoints(t *testing.T) {
 			}
 		}
 		for _, v := range p.verdicts {
-			if v.of == v.to || v.of >= len(p.contenders) || v.to >= len(p.contenders) || (v.goal < v.floor) != v.atMost {
+			if v.of == v.to || v.of >= len(p.contenders) || v.to >= len(p.contenders) || v.goal != 0 && (v.goal < v.floor) != v.atMost {
 				t.Errorf("%s: verdict %+v", p.name, v)
 			}
 		}
@@ -52,13 +52,13 @@ func TestChoose(t *testing.T) {
 		t.Errorf("%d points, %v; want the %d of speed", len(speed), err, len(speedPoints))
 	}
 	second, err := choose("transactions", both)
-	if err != nil || len(second) != 9 || second[0].name != "tx2one" || second[8].name != "ycsb-f" {
-		t.Errorf("%v, %v; want the nine points of transactions", second, err)
+	if err != nil || len(second) != 12 || second[0].name != "tx2one" || second[11].name != "ycsb-f" {
+		t.Errorf("%v, %v; want the twelve points of transactions", second, err)
 	}
 	if all, err := choose("transactions,speed", both); err != nil || len(all) != len(points) {
 		t.Errorf("%d points, %v; want all %d", len(all), err, len(points))
 	}
-	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 10 || mixed[0].name != "put64" {
+	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 13 || mixed[0].name != "put64" {
 		t.Errorf("%v, %v; want a point and a group", mixed, err)
 	}
 	two, err := choose("scan100,put1", both)
@@ -93,6 +93,7 @@ func TestOnly(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	more, less := verdict{floor: 2.5, goal: 5}, verdict{floor: 0.85, goal: 0.6, atMost: true}
+	atMostFloor, atLeastFloor := verdict{floor: 1.2, atMost: true}, verdict{floor: 0.5}
 	for _, c := range []struct {
 		v    verdict
 		x    float64
@@ -105,6 +106,12 @@ func TestJudge(t *testing.T) {
 		{less, 0.85, "floor reached"},
 		{less, 0.6, "goal reached"},
 		{less, math.NaN(), "not measured"},
+		{atMostFloor, 0.5, "floor reached"},
+		{atMostFloor, 1.3, "BELOW THE FLOOR"},
+		{atLeastFloor, 9, "floor reached"},
+		{atLeastFloor, 0.4, "BELOW THE FLOOR"},
+		{verdict{}, 7, "reported"},
+		{verdict{}, math.NaN(), "not measured"},
 	} {
 		if got := c.v.judge(c.x); got != c.want {
 			t.Errorf("%v of floor %v, goal %v: %q, want %q", c.x, c.v.floor, c.v.goal, got, c.want)
@@ -205,6 +212,52 @@ func TestParseFlags(t *testing.T) {
 		if _, err := parse(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
+	}
+}
+
+// Only sides that have something to do take part, and PostgreSQL only if it is there.
+func TestPartake(t *testing.T) {
+	all := []string{"etcd", "kvd", "postgres"}
+	for _, c := range []struct {
+		name, points, postgres string
+		failovers              int
+		want                   []string
+		contenders             int // of the last point
+		says                   bool
+	}{
+		{"speed", "", "/bin/sh", 0, []string{"etcd", "kvd"}, 3, false},
+		{"one", "putsbesidescan", "/bin/sh", 0, []string{"kvd"}, 2, false},
+		{"bank", "bank100", "/bin/sh", 0, []string{"kvd", "postgres"}, 2, false},
+		{"bank alone", "bank100", "/does/not/exist", 0, []string{"kvd"}, 1, true},
+		{"none asked for", "put1", "/does/not/exist", 0, []string{"etcd", "kvd"}, 2, false},
+		{"failover", "", "/does/not/exist", 3, []string{"etcd", "kvd"}, 0, false},
+	} {
+		var said strings.Builder
+		s := settings{points: c.points, postgres: c.postgres, sides: all, modes: modes{failovers: c.failovers}}
+		chosen, err := s.partake(&said)
+		if err != nil || !slices.Equal(s.sides, c.want) || strings.Contains(said.String(), "left out") != c.says || strings.Count(said.String(), "\n") > 1 {
+			t.Errorf("%s: %v, %v, said %q", c.name, s.sides, err, said.String())
+		}
+		if n := len(chosen); (n > 0) != (c.contenders > 0) || n > 0 && len(chosen[n-1].contenders) != c.contenders {
+			t.Errorf("%s: %+v", c.name, chosen)
+		}
+	}
+}
+
+// A point of which nothing is demanded but that it is reported says so.
+func TestReportedPoint(t *testing.T) {
+	p, err := choose("bank100", []string{"kvd", "postgres"})
+	if err != nil || len(p) != 1 {
+		t.Fatalf("%v, %v", p, err)
+	}
+	o := outcome{point: p[0], errors: make([]int64, 2)}
+	for _, f := range []figures{{opsPerSecond: 1000, p99MS: 5}, {opsPerSecond: 2000, p99MS: 20}} {
+		o.rounds, o.medians = append(o.rounds, []figures{f}), append(o.medians, f)
+	}
+	got := verdictTable([]outcome{o}).rows
+	if len(got) != 2 || !slices.Equal(got[0][1:], []string{"postgres", "2", "2 - 2", ">= 0.500", "-", "floor reached"}) ||
+		!slices.Equal(got[1][1:], []string{"postgres", "4", "4 - 4", "-", "-", "reported"}) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/kvd-db/kvd/bench"
 )
+
+// staleReads is how old the state is that gets at any replica read.
+const staleReads = 5 * time.Second
 
 // transactionPoints are those of the second table. etcd's transactions are what its users write: a
 // read, then a put of all keys under the condition that none of them has changed, from the start
@@ -36,6 +40,30 @@ func transactionPoints() []point {
 			tx:         bench.TxOptions{Keys: 10, Reads: 1},
 			contenders: []contender{etcdAll, {label: "kvd", side: "kvd", space: spaceHash8, across: true}},
 			verdicts:   []verdict{{text: "read-only transactions/s of 10 keys, 64 workers", metric: opsPerSecond, of: 1, floor: 1.5, goal: 3}},
+		},
+		{
+			name: "follower64", title: "gets at any replica, 64 workers: kvd's state 5 s ago, etcd's serializable gets", workload: "get", workers: 64,
+			contenders: []contender{
+				{label: "etcd, serializable", side: "etcd", stale: staleReads},
+				{label: "kvd, stale by 5 s", side: "kvd", space: spaceHash8, stale: staleReads},
+			},
+			verdicts: []verdict{{text: "gets/s at any replica, stale by 5 s, 64 workers", metric: opsPerSecond, of: 1, floor: 2.5, goal: 4.5}},
+		},
+		{
+			name: "bank100", title: "bank: transfers between 100 accounts, 64 workers, audits beside; PostgreSQL: one node, serializable", workload: workloadBank, workers: 64,
+			contenders: []contender{postgres, kvdHash},
+			verdicts: []verdict{
+				{text: "bank of 100 accounts, commits/s, 64 workers", metric: opsPerSecond, of: 1, floor: 0.5},
+				{text: "bank of 100 accounts, p99 of a commit, 64 workers", metric: p99MS, of: 1, atMost: true},
+			},
+		},
+		{
+			name: "putsbesidescan", title: "puts, 64 workers, 100 B, 8 hash partitions, beside snapshots of the whole key space (rounds four times as long)", workload: "put", workers: 64, longer: 4,
+			contenders: []contender{
+				{label: "kvd, alone", side: "kvd", space: spaceHash8},
+				{label: "kvd, with snapshots", side: "kvd", space: spaceHash8, snapshots: 1},
+			},
+			verdicts: []verdict{{text: "put p99, 64 workers, beside snapshots of the whole key space, against alone", metric: p99MS, of: 1, floor: 1.2, atMost: true}},
 		},
 	}
 	for _, letter := range "abcdef" {

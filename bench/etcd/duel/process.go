@@ -26,10 +26,16 @@ type process struct {
 	path    string
 	args    []string
 	logPath string
+	serves  string // a part of the line by which it says that it serves; "": it begins with readyPrefix
+	family  bool   // it works in children, which are suspended and resumed with it
+	as      *syscall.Credential
 	cmd     *exec.Cmd
-	ready   chan string   // the line that begins with "ready "; closed at the end of the log
+	ready   chan string   // the line by which it says that it serves; closed at the end of the log
 	ended   chan struct{} // closed when the process is gone
 }
+
+// readyPrefix begins the line by which kvd and etcdnode say that they serve.
+const readyPrefix = "ready "
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
@@ -41,6 +47,7 @@ func (p *process) start() error {
 	}
 	cmd := exec.Command(p.path, p.args...)
 	cmd.SysProcAttr = childAttr()
+	cmd.SysProcAttr.Credential = p.as
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -52,21 +59,21 @@ func (p *process) start() error {
 	p.cmd, p.ready, p.ended = cmd, make(chan string, 1), make(chan struct{})
 	go func(ready chan string, ended chan struct{}) {
 		defer close(ended)
-		copyLog(log, stderr, ready)
+		p.copyLog(log, stderr, ready)
 		_ = cmd.Wait() // how it ended is in its log
 	}(p.ready, p.ended)
 	return nil
 }
 
-// copyLog writes what a process says to its log and hands out its first ready line.
-func copyLog(log io.WriteCloser, from io.Reader, ready chan<- string) {
+// copyLog writes what a process says to its log and hands out the first line that says that it serves.
+func (p *process) copyLog(log io.WriteCloser, from io.Reader, ready chan<- string) {
 	defer close(ready)
 	defer log.Close()
 	lines := bufio.NewReader(from)
 	for {
 		line, err := lines.ReadString('\n')
 		_, _ = io.WriteString(log, line) // a log that is not written fails no measurement
-		if strings.HasPrefix(line, "ready ") {
+		if p.isReady(line) {
 			select {
 			case ready <- strings.TrimSpace(line):
 			default:
@@ -76,6 +83,13 @@ func copyLog(log io.WriteCloser, from io.Reader, ready chan<- string) {
 			return
 		}
 	}
+}
+
+func (p *process) isReady(line string) bool {
+	if p.serves == "" {
+		return strings.HasPrefix(line, readyPrefix)
+	}
+	return strings.Contains(line, p.serves)
 }
 
 // waitReady returns the ready line.
@@ -154,8 +168,32 @@ func (c *cluster) start(ctx context.Context) ([]string, error) {
 func (c *cluster) signal(s syscall.Signal) {
 	for _, p := range c.processes {
 		if p.cmd != nil && p.alive() {
-			_ = p.cmd.Process.Signal(s) // it may be gone
+			p.signal(s)
 		}
+	}
+}
+
+// signal tells the process, and its children where they would not learn of it: a parent that is stopped makes no
+// more of them, and one that goes on finds all at work.
+func (p *process) signal(s syscall.Signal) {
+	own := func() { _ = p.cmd.Process.Signal(s) } // it may be gone
+	children := func() {
+		if !p.family {
+			return
+		}
+		for _, pid := range childrenOf(p.pid()) {
+			_ = syscall.Kill(pid, s)
+		}
+	}
+	switch s {
+	case syscall.SIGSTOP:
+		own()
+		children()
+	case syscall.SIGCONT:
+		children()
+		own()
+	default:
+		own()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,6 +71,40 @@ func TestSuspendAndStop(t *testing.T) {
 	if err := c.checkAlive(); err == nil || !strings.Contains(err.Error(), "ready to serve") {
 		t.Errorf("%v; want that it has ended, with the last line of its log", err)
 	}
+}
+
+// A family is suspended and resumed as one, and ready with a line of its own.
+func TestFamily(t *testing.T) {
+	if stateOf(os.Getpid()) == "" {
+		t.Skip("no /proc here")
+	}
+	p := script(t, "setsid sleep 60 & echo ready or not >&2; echo 'LOG: it serves now' >&2; wait")
+	p.family, p.serves = true, "it serves"
+	c := &cluster{side: "test", processes: []*process{p}}
+	lines, err := c.start(t.Context())
+	if err != nil || lines[0] != "LOG: it serves now" {
+		t.Fatalf("%q, %v", lines, err)
+	}
+	children := childrenOf(p.pid())
+	if len(children) != 1 {
+		t.Fatalf("its children are %v", children)
+	}
+	await := func(want bool) {
+		t.Helper()
+		for _, pid := range []int{p.pid(), children[0]} {
+			for deadline := time.Now().Add(10 * time.Second); (stateOf(pid) == "T") != want; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("process %d is in state %q", pid, stateOf(pid))
+				}
+			}
+		}
+	}
+	c.suspend()
+	await(true)
+	c.resume()
+	await(false)
+	_ = syscall.Kill(children[0], syscall.SIGKILL) // its log ends with the last of the family
+	c.stop()
 }
 
 func TestKill(t *testing.T) {

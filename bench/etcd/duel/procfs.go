@@ -37,6 +37,35 @@ func parseCPU(stat []byte) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, nil
 }
 
+// childrenOf are the processes that a process has started and that are there; none without /proc.
+func childrenOf(parent int) []int {
+	var children []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		if p, err := parseParent(stat); err == nil && p == parent {
+			children = append(children, pid)
+		}
+	}
+	return children
+}
+
+// parseParent reads the parent's number out of /proc/PID/stat: the second field after the name.
+func parseParent(stat []byte) (int, error) {
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return 0, errors.New("stat names no parent")
+	}
+	return strconv.Atoi(fields[1])
+}
+
 // parseKiB reads a field of /proc/PID/status or /proc/meminfo, like "VmRSS:  1234 kB", in bytes.
 func parseKiB(text []byte, name string) (int64, error) {
 	value := parseField(text, name)

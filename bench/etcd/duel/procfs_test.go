@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -61,5 +62,27 @@ func TestParseHeap(t *testing.T) {
 		if got, err := parseHeap(bad); err == nil {
 			t.Errorf("%q gives %d, want an error", bad, got)
 		}
+	}
+}
+
+func TestChildren(t *testing.T) {
+	if p, err := parseParent([]byte("7 (a) b) c) S 3 7")); err != nil || p != 3 {
+		t.Errorf("parent %d, %v", p, err)
+	}
+	for _, bad := range []string{"", "7 (x)", "7 (x) S x"} {
+		if p, err := parseParent([]byte(bad)); err == nil {
+			t.Errorf("%q has parent %d", bad, p)
+		}
+	}
+	if stateOf(os.Getpid()) == "" {
+		t.Skip("no /proc here")
+	}
+	c := startCluster(t, "echo ready to serve >&2; while :; do sleep 0.01; done")
+	defer c.stop()
+	if children := childrenOf(os.Getpid()); !slices.Contains(children, c.pids()[0]) {
+		t.Errorf("%v, and no %d", children, c.pids()[0])
+	}
+	if children := childrenOf(1 << 30); len(children) != 0 {
+		t.Errorf("children of nobody: %v", children)
 	}
 }

@@ -78,7 +78,7 @@ func figuresTable(o outcome) table {
 	for i, c := range o.point.contenders {
 		m, first := o.medians[i], o.medians[0]
 		scans, attempts := "-", "-"
-		if c.scanners > 0 {
+		if c.scanners+c.snapshots > 0 {
 			scans = format(m[scansPerSecond])
 		}
 		if m[attemptsPerTx] > 0 {
@@ -101,6 +101,17 @@ func (v verdict) ratioOf(o outcome) float64 {
 	return ratio(o.medians[v.of][v.metric], o.medians[v.to][v.metric])
 }
 
+// limit writes a floor or a goal.
+func (v verdict) limit(x float64) string {
+	switch {
+	case x == 0:
+		return "-"
+	case v.atMost:
+		return "<= " + format(x)
+	}
+	return ">= " + format(x)
+}
+
 // judge says whether a ratio reaches the goal, the floor, or neither.
 func (v verdict) judge(x float64) string {
 	reaches := func(limit float64) bool { return x >= limit }
@@ -110,7 +121,9 @@ func (v verdict) judge(x float64) string {
 	switch {
 	case math.IsNaN(x):
 		return "not measured"
-	case reaches(v.goal):
+	case v.floor == 0:
+		return "reported"
+	case v.goal != 0 && reaches(v.goal):
 		return "goal reached"
 	case reaches(v.floor):
 		return "floor reached"
@@ -137,11 +150,7 @@ func verdictTable(all []outcome) table {
 	t := table{head: []string{"point", "against", "ratio", "rounds", "floor", "goal", "verdict"}}
 	for _, o := range all {
 		for _, v := range o.point.verdicts {
-			sign := ">= "
-			if v.atMost {
-				sign = "<= "
-			}
-			row := []string{v.text, o.point.contenders[v.to].label, "-", "-", sign + format(v.floor), sign + format(v.goal), "FAILED"}
+			row := []string{v.text, o.point.contenders[v.to].label, "-", "-", v.limit(v.floor), v.limit(v.goal), "FAILED"}
 			if o.failure == nil {
 				x := v.ratioOf(o)
 				row[2], row[3], row[6] = format(x), v.spread(o), v.judge(x)
@@ -180,12 +189,13 @@ func (d *duel) writeEnd(all []outcome) {
 }
 
 // fairness tells a reader of the document how it was measured.
-const fairness = "Three processes a side and the client on one machine, one disk, fsync on, each side's own defaults. " +
-	"The sides take turns; the one that is not measured is stopped (SIGSTOP), dirty pages are written back before each turn, " +
+const fairness = "Three processes a side (of PostgreSQL one server, at serializable isolation) and the client on one machine, " +
+	"one disk, fsync on, each side's own defaults (PostgreSQL: but without sequential scans, which lock a small table whole). " +
+	"The sides take turns; those that are not measured are stopped (SIGSTOP), dirty pages are written back before each turn, " +
 	"and a turn begins once the side takes writes to all its partitions again. Figures are medians over the rounds, each on its own. " +
-	"Server CPU is utime+stime of the three processes; device bytes and flushes are those of the whole disk; " +
+	"Server CPU is utime+stime of the three processes, of PostgreSQL that of all it forks; device bytes and flushes are those of the whole disk; " +
 	"others % is what neither these servers nor the client used of the machine: ops/s and latencies hold below 15. " +
-	"With scans beside, server and client CPU and device figures are of puts and scans together, per put.\n"
+	"With scans beside, and with a bank's audits, server and client CPU and device figures are of both together, per put or transfer.\n"
 
 // markdownText is the document of a duel.
 func (d *duel) markdownText(about string, all []outcome) string {

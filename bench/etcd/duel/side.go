@@ -27,6 +27,17 @@ type side interface {
 	stop()
 }
 
+// stalePlace is a target that can also read what is not the newest.
+type stalePlace interface {
+	// staleBy is the same place, whose Get gives the state a while ago.
+	staleBy(d time.Duration) bench.Target
+}
+
+// snapshotter is a target that can read all of its key space as it was at one time.
+type snapshotter interface {
+	scanAll(ctx context.Context) (rows int, err error)
+}
+
 // How a side is waited for after it was stopped: rounds of writes until this many in a row
 // were without an error.
 const (

@@ -14,12 +14,24 @@ import (
 	"github.com/kvd-db/kvd/bench"
 )
 
-// etcdTarget drives clientv3. Its reads are linearizable, as is clientv3's default.
-type etcdTarget struct{ client *clientv3.Client }
+// etcdTarget drives clientv3. Its reads are linearizable, as is clientv3's default, but for those of
+// staleBy.
+type etcdTarget struct {
+	client *clientv3.Client
+	gets   []clientv3.OpOption
+}
+
+// staleBy implements stalePlace. etcd knows no age: whichever member is asked answers with what it has.
+func (t *etcdTarget) staleBy(time.Duration) bench.Target {
+	return &etcdTarget{client: t.client, gets: []clientv3.OpOption{clientv3.WithSerializable()}}
+}
 
 // Describe implements bench.Describer.
 func (t *etcdTarget) Describe() bench.Description {
-	return bench.Description{Name: "etcd", Facts: map[string]string{"endpoints": strings.Join(t.client.Endpoints(), ",")}}
+	return bench.Description{
+		Name: "etcd", Facts: map[string]string{"endpoints": strings.Join(t.client.Endpoints(), ",")},
+		StaleReads: len(t.gets) > 0,
+	}
 }
 
 // ErrorKind implements bench.Classifier.
@@ -33,7 +45,7 @@ func (t *etcdTarget) ErrorKind(err error) string {
 
 // Get implements bench.Target.
 func (t *etcdTarget) Get(ctx context.Context, key []byte) (bench.Record, error) {
-	r, err := t.client.Get(ctx, string(key))
+	r, err := t.client.Get(ctx, string(key), t.gets...)
 	if err != nil {
 		return bench.Record{}, err
 	}

@@ -47,6 +47,7 @@ func TestEtcdTransactions(t *testing.T) {
 	}
 	target := &etcdTarget{client: startMember(t)}
 	t.Run("update", func(t *testing.T) { testUpdate(t, target) })
+	t.Run("stale", func(t *testing.T) { testStale(t, target) })
 	t.Run("reads of one revision", func(t *testing.T) { testOneRevision(t, target) })
 	for _, o := range []bench.Options{
 		{Workload: "bank", Bank: bench.BankOptions{Accounts: 5}},
@@ -98,6 +99,23 @@ func testUpdate(t *testing.T, target *etcdTarget) {
 	}
 	if r, err := target.Get(t.Context(), a); err != nil || string(r.Value) != "xy" {
 		t.Errorf("%+v, %v; nothing should have changed", r, err)
+	}
+}
+
+// A member answers by itself, and says that it may be behind.
+func testStale(t *testing.T, target *etcdTarget) {
+	if err := target.Put(t.Context(), []byte("s"), []byte("there")); err != nil {
+		t.Fatal(err)
+	}
+	stale := target.staleBy(time.Second)
+	if r, err := stale.Get(t.Context(), []byte("s")); err != nil || string(r.Value) != "there" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := stale.Get(t.Context(), []byte("no such key")); !errors.Is(err, bench.ErrNotFound) {
+		t.Errorf("%v; want that there is no such key", err)
+	}
+	if target.Describe().StaleReads || !newWitness(stale).Describe().StaleReads {
+		t.Error("the harness must be told whether what it reads may be old")
 	}
 }
 

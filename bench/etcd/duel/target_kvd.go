@@ -12,16 +12,26 @@ import (
 )
 
 // kvdTarget drives package client.
-type kvdTarget struct{ client *client.Client }
+type kvdTarget struct {
+	client *client.Client
+	gets   []client.ReadOption
+}
+
+// staleBy implements stalePlace: any replica may answer.
+func (t *kvdTarget) staleBy(d time.Duration) bench.Target {
+	return &kvdTarget{client: t.client, gets: []client.ReadOption{client.WithBound(client.StaleBy(d))}}
+}
 
 // Describe implements bench.Describer.
 func (t *kvdTarget) Describe() bench.Description {
-	return bench.Description{Name: "kvd", Facts: map[string]string{"keyspace": t.client.Keyspace()}}
+	return bench.Description{
+		Name: "kvd", Facts: map[string]string{"keyspace": t.client.Keyspace()}, StaleReads: len(t.gets) > 0,
+	}
 }
 
 // Get implements bench.Target.
 func (t *kvdTarget) Get(ctx context.Context, key []byte) (bench.Record, error) {
-	p, err := t.client.Get(ctx, key)
+	p, err := t.client.Get(ctx, key, t.gets...)
 	if errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrNoKeyspace) {
 		return bench.Record{}, bench.ErrNotFound
 	}
@@ -44,6 +54,20 @@ func (t *kvdTarget) Scan(ctx context.Context, start, end []byte, limit int) ([]b
 		found = append(found, bench.Record{Key: p.Key, Value: p.Value, Version: uint64(p.Version)})
 	}
 	return found, nil
+}
+
+// scanAll implements snapshotter.
+func (t *kvdTarget) scanAll(ctx context.Context) (rows int, err error) {
+	err = t.client.View(ctx, func(ctx context.Context, s *client.Snapshot) error {
+		for _, err := range s.Scan(ctx, client.Range{}) {
+			if err != nil {
+				return err
+			}
+			rows++
+		}
+		return nil
+	})
+	return rows, err
 }
 
 // CompareAndSet implements bench.Target.
