@@ -268,6 +268,7 @@ func horizon() *Scenario {
 	c.Node = func(n *node.Config) {
 		n.Core.ClockJumpMax = 2 * time.Hour
 		n.Retention = 10 * time.Minute // the outcome horizon: G may not pass it
+		n.RetainInterval = 3 * time.Second
 	}
 	c.Script.Act = func(w *World) {
 		for _, m := range w.machines {
