@@ -218,6 +218,7 @@ func (p *Partition) Tick() {
 	l.retryTick()
 	l.watchTick()
 	l.run()
+	l.hurry()
 }
 
 // Inflight is what is queued or proposed and not yet applied.

@@ -93,6 +93,7 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.ResolveAny, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.WoundProposed, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.LockIsAnswer, Scenarios: []string{"late"}, Seeds: 10},
+		{Mutant: invariant.FirstUnproven, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.NoRecAborted, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.AckEarly, Scenarios: crossing, Seeds: 20},
