@@ -55,7 +55,8 @@ type leader struct {
 	bytes    int // keys and values of the commits that run and of the locks that are not applied
 
 	transactions transactions
-	restoring    bool // what is locked is not known yet
+	claims       txn.FIFO[*claim] // those that were ever held, oldest first, until they would end
+	restoring    bool             // what is locked is not known yet
 }
 
 // retained is how far back the partition answers.
@@ -217,6 +218,7 @@ func (p *Partition) Tick() {
 	}
 	l.retryTick()
 	l.watchTick()
+	l.claimsTick()
 	l.run()
 	l.hurry()
 }
@@ -230,12 +232,12 @@ func (p *Partition) Inflight() (commands, bytes int) {
 }
 
 // Waiting is the number of requests that wait for an answer here, and of transactions over several
-// partitions that are not at their end.
+// partitions that are not at their end, and of claims.
 func (p *Partition) Waiting() int {
 	if p.lead == nil {
 		return 0
 	}
-	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records)
+	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records) + p.lead.claims.Len()
 }
 
 // run lets everything go on that the last event has set free.
