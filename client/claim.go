@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -10,11 +13,12 @@ import (
 // without.
 const claimKeysMax = 16
 
-// claims is what a transaction that was overtaken will write again: it claims those keys at its first
-// read, and gets its turn among those that do.
+// claims is what a transaction claims at its first read: what it will write again, if it was overtaken, or
+// else those of the keys that it reads which are hot. It gets its turn among those that claim them.
 type claims struct {
-	age  kv.Age
+	age  kv.Age    // zero: it is no transaction that writes
 	keys []claimed // nil: none
+	hot  *hot
 	// found is what was there, by full key, at the timestamp of the view. It does not change once that is known.
 	found map[string]seen
 }
@@ -37,20 +41,26 @@ func (a *attempt) written() (keys []claimed) {
 	return keys
 }
 
-// claim claims what is to be claimed if at, the timestamp of the view, is not known yet, and returns it. If
-// that does not work, the reads go without.
-func (v *view) claim(ctx context.Context, at Timestamp) Timestamp {
+// claim claims what is to be claimed if at, the timestamp of the view, is not known yet, and returns it. asked is what
+// is about to be read. If claiming does not work, the reads go without.
+func (v *view) claim(ctx context.Context, at Timestamp, asked []kv.Key) Timestamp {
 	c := &v.claims
-	if at != 0 || len(c.keys) == 0 {
+	if at != 0 || c.age.IsZero() {
 		return at
 	}
-	full := make([]kv.Key, 0, len(c.keys))
+	var full []kv.Key
 	for _, k := range c.keys {
 		ks, err := v.keyspace(ctx, k.keyspace)
 		if err != nil {
 			return 0
 		}
 		full = append(full, ks.FullKey(k.key))
+	}
+	if len(full) == 0 {
+		full = c.hot.among(asked)
+	}
+	if len(full) == 0 {
+		return 0
 	}
 	found, at, err := v.router.ReadClaimed(ctx, full, c.age, v.meter)
 	if err != nil {
@@ -67,4 +77,52 @@ func (v *view) claim(ctx context.Context, at Timestamp) Timestamp {
 func (c *claims) look(full kv.Key) (seen, bool) {
 	s, ok := c.found[string(full)]
 	return s, ok
+}
+
+// hot is the keys at which transactions of this client that wrote them were overtaken of late: the next ones claim
+// them at once.
+type hot struct {
+	mu    sync.Mutex
+	until map[string]time.Time // by full key
+}
+
+const (
+	hotFor     = time.Second // since it was overtaken last
+	hotKeysMax = 1024        // beyond it all are forgotten
+)
+
+func (h *hot) note(full kv.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.until == nil || len(h.until) >= hotKeysMax {
+		h.until = map[string]time.Time{}
+	}
+	h.until[string(full)] = time.Now().Add(hotFor)
+}
+
+// among is the hot ones of some keys, each once.
+func (h *hot) among(keys []kv.Key) (found []kv.Key) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.until) == 0 {
+		return nil
+	}
+	now := time.Now()
+	for _, k := range keys {
+		switch t, ok := h.until[string(k)]; {
+		case !ok || len(found) == claimKeysMax:
+		case now.After(t):
+			delete(h.until, string(k))
+		case !slices.ContainsFunc(found, func(f kv.Key) bool { return string(f) == string(k) }):
+			found = append(found, k)
+		}
+	}
+	return found
+}
+
+// noteHot notes at which written key an attempt was overtaken.
+func (a *attempt) noteHot(plan *kv.Commit, err *kv.Error) {
+	if err.Kind == kv.Conflict && slices.ContainsFunc(plan.Writes, func(w kv.Write) bool { return string(w.Key) == string(err.Key) }) {
+		a.client.hot.note(err.Key)
+	}
 }

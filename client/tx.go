@@ -59,7 +59,7 @@ func newAttempt(c *Client, r *run, id TxID, number int) *Tx {
 	a := &attempt{
 		client: c, run: r, view: newView(c.router, r.meter, 0), id: id, number: number, spaces: map[string]*space{},
 	}
-	a.view.claims.age, a.view.claims.keys = r.age, r.claims
+	a.view.claims = claims{age: r.age, keys: r.claims, hot: &c.hot}
 	return &Tx{attempt: a, space: a.in(c.keyspace)}
 }
 

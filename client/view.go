@@ -104,7 +104,7 @@ func ended(ctx context.Context) *kv.Error {
 func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte, claim kv.Age) (found seen, err *kv.Error) {
 	err = v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
 		full := ks.FullKey(key)
-		at = v.claim(ctx, at)
+		at = v.claim(ctx, at, []kv.Key{full})
 		if s, ok := v.claims.look(full); ok {
 			found = s
 			return at, nil
@@ -138,25 +138,28 @@ func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, claim
 		one, err := v.get(ctx, ks, keys[0], claim)
 		return []seen{one}, err
 	}
+	full := make([]kv.Key, len(keys))
+	for i, k := range keys {
+		full[i] = ks.FullKey(k)
+	}
 	all := make([]seen, len(keys))
 	err := v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
-		at = v.claim(ctx, at)
-		var full []kv.Key
+		at = v.claim(ctx, at, full)
+		var rest []kv.Key
 		var places []int
-		for i, k := range keys {
-			f := ks.FullKey(k)
-			if s, ok := v.claims.look(f); ok {
+		for i, k := range full {
+			if s, ok := v.claims.look(k); ok {
 				all[i] = s
 				continue
 			}
-			full, places = append(full, f), append(places, i)
+			rest, places = append(rest, k), append(places, i)
 		}
-		if len(full) == 0 {
+		if len(rest) == 0 {
 			return at, nil
 		}
 		from := v.from(at)
 		from.Claim = claim
-		found, drawn, err := v.router.ReadManyMetered(ctx, full, from, v.meter)
+		found, drawn, err := v.router.ReadManyMetered(ctx, rest, from, v.meter)
 		for i := range found {
 			all[places[i]] = seenOf(found[i])
 		}

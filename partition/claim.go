@@ -28,6 +28,7 @@ type claimPhase uint8
 
 const (
 	claimWaits claimPhase = iota
+	claimEarly            // the read goes on; the keys are still locked by one that is committed
 	claimHeld
 	claimOver
 )
@@ -55,7 +56,7 @@ func (l *leader) claim(r *read, id RequestID, age kv.Age) {
 	l.addTicket(&k.ticket, id, k)
 }
 
-func (k *claim) wanted(*leader) bool { return k.phase == claimWaits }
+func (k *claim) wanted(*leader) bool { return k.phase == claimWaits || k.phase == claimEarly }
 
 // transaction has no age: who claims asks what became of a holder, and wounds nobody.
 func (k *claim) transaction() (kv.TxID, kv.Age) { return kv.TxID{}, kv.Age{} }
@@ -63,12 +64,46 @@ func (k *claim) transaction() (kv.TxID, kv.Age) { return kv.TxID{}, kv.Age{} }
 // ready keeps the keys and reads them.
 func (k *claim) ready(l *leader) {
 	l.table.Lock(&k.guard)
-	k.phase, k.at = claimHeld, l.sink.Now()
+	was := k.phase
+	k.phase = claimHeld
+	if was == claimWaits {
+		l.begin(k)
+	}
+}
+
+// begin lets the read of a claim go on. From now on the claim is to end.
+func (l *leader) begin(k *claim) {
+	k.at = l.sink.Now()
 	l.claims.Push(k)
 	l.tickets.remove(&k.ticket)
 	r := k.read
 	k.read = nil
 	l.claimed(r, k.ticket.id)
+}
+
+// beginEarly lets the first claim that waits for a transaction's locks read, once the transaction is known to be
+// committed: the read takes the values of the locks (rule D8a), and need not wait until they are versions.
+func (l *leader) beginEarly(p *prepared) {
+	var first *claim
+	l.table.Waiters(&p.guard, func(g *txn.Guard) bool {
+		k, ok := g.Owner.(*intent).owner.(*claim)
+		if ok && k.phase == claimWaits && k.meetsOnly(l, p) {
+			first = k
+		}
+		return false
+	})
+	if first != nil {
+		first.phase = claimEarly
+		l.begin(first)
+	}
+}
+
+// meetsOnly reports whether no key of a claim is locked by another than p.
+func (k *claim) meetsOnly(l *leader, p *prepared) bool {
+	return !slices.ContainsFunc(k.guard.Latches, func(x txn.Latch) bool {
+		g := l.table.LockOn(x.Span.Start)
+		return g != nil && g != &p.guard
+	})
 }
 
 // claimed goes on with a read that waited for a claim.
@@ -89,7 +124,7 @@ func (l *leader) unclaim(k *claim) {
 	was := k.phase
 	k.phase = claimOver
 	switch was {
-	case claimWaits:
+	case claimWaits, claimEarly:
 		l.table.Drop(&k.guard)
 	case claimHeld:
 		l.table.Unlock(&k.guard)

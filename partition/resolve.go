@@ -95,6 +95,9 @@ func (l *leader) learn(p *prepared, f fate) {
 	l.transactions.learnt = max(l.transactions.learnt, f.commit)
 	if p.phase == locked {
 		l.resolve(p)
+		if p.fate.commit != 0 {
+			l.beginEarly(p)
+		}
 	}
 }
 
