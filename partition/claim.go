@@ -49,7 +49,7 @@ func (l *leader) claim(r *read, id RequestID, age kv.Age) {
 		l.sink.Reply(id, nil, err)
 		return
 	}
-	if l.claims.Len() >= l.opts.RequestsMax || !l.table.Acquire(&k.guard) {
+	if l.transactions.claims.Len() >= l.opts.RequestsMax || !l.table.Acquire(&k.guard) {
 		l.claimed(r, id) // it does without
 		return
 	}
@@ -74,7 +74,7 @@ func (k *claim) ready(l *leader) {
 // begin lets the read of a claim go on. From now on the claim is to end.
 func (l *leader) begin(k *claim) {
 	k.at = l.sink.Now()
-	l.claims.Push(k)
+	l.transactions.claims.Push(k)
 	l.tickets.remove(&k.ticket)
 	r := k.read
 	k.read = nil
@@ -185,8 +185,8 @@ func (x *intent) reads(key kv.Key) bool {
 // claimsTick ends the claims that are too old.
 func (l *leader) claimsTick() {
 	late := l.sink.Now().Add(-claimMax)
-	for l.claims.Len() > 0 && (*l.claims.At(0)).at <= late {
-		k, _ := l.claims.Pop()
+	for l.transactions.claims.Len() > 0 && (*l.transactions.claims.At(0)).at <= late {
+		k, _ := l.transactions.claims.Pop()
 		l.unclaim(k)
 	}
 }

@@ -55,8 +55,7 @@ type leader struct {
 	bytes    int // keys and values of the commits that run and of the locks that are not applied
 
 	transactions transactions
-	claims       txn.FIFO[*claim] // those that were ever held, oldest first, until they would end
-	restoring    bool             // what is locked is not known yet
+	restoring    bool // what is locked is not known yet
 }
 
 // retained is how far back the partition answers.
@@ -237,7 +236,7 @@ func (p *Partition) Waiting() int {
 	if p.lead == nil {
 		return 0
 	}
-	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records) + p.lead.claims.Len()
+	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records) + p.lead.transactions.claims.Len()
 }
 
 // run lets everything go on that the last event has set free.
