@@ -22,6 +22,7 @@ func (t *Tx) Again(ctx context.Context) (*Tx, error) {
 	}
 	r, id := t.run, t.client.router.NewID()
 	r.hooked = r.start(ctx, id)
+	r.claims = t.written()
 	r.attempts++
 	return newAttempt(t.client, r, id, r.attempts), nil
 }

@@ -20,6 +20,7 @@ type shared struct {
 	router    *router.Router
 	hooks     Hooks
 	unsettled unsettled
+	hot       hot
 	closing   sync.Once
 }
 

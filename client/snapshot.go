@@ -146,7 +146,7 @@ func (s *Snapshot) GetMany(ctx context.Context, keys ...[]byte) ([]Pair, error) 
 	if err != nil {
 		return nil, typed(err)
 	}
-	found, err := s.view.getMany(ctx, ks, keys)
+	found, err := s.view.getMany(ctx, ks, keys, kv.Age{})
 	if err != nil {
 		return nil, typed(err)
 	}

@@ -59,6 +59,7 @@ func newAttempt(c *Client, r *run, id TxID, number int) *Tx {
 	a := &attempt{
 		client: c, run: r, view: newView(c.router, r.meter, 0), id: id, number: number, spaces: map[string]*space{},
 	}
+	a.view.claims = claims{age: r.age, keys: r.claims, hot: &c.hot}
 	return &Tx{attempt: a, space: a.in(c.keyspace)}
 }
 
@@ -222,7 +223,11 @@ func (k *known) pair(key []byte) (Pair, *kv.Error) {
 
 // Get reads one key. An absent one is ErrNotFound.
 func (t *Tx) Get(ctx context.Context, key []byte) (Pair, error) {
-	pairs, err := t.get(ctx, key)
+	return t.getOne(ctx, key, kv.Age{})
+}
+
+func (t *Tx) getOne(ctx context.Context, key []byte, claim kv.Age) (Pair, error) {
+	pairs, err := t.get(ctx, claim, key)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -232,9 +237,14 @@ func (t *Tx) Get(ctx context.Context, key []byte) (Pair, error) {
 	return pairs[0], nil
 }
 
-// GetForUpdate is Get for a key that will be written. It takes no lock before the commit: that
-// nobody has changed the key since is validated there, as for every key that was read.
-func (t *Tx) GetForUpdate(ctx context.Context, key []byte) (Pair, error) { return t.Get(ctx, key) }
+// GetForUpdate is Get for a key that will be written: it claims the key. Those that claim a key get it one
+// after the other, and nobody else's write of it commits until this transaction's does, or a moment (0.1 to 0.2 s) has
+// passed. It is no lock: that nobody has changed the key since is validated at the commit, as for every key
+// that was read. Update claims by itself what it wrote when it was overtaken, so this is for keys of
+// which it is known that many transactions write them.
+func (t *Tx) GetForUpdate(ctx context.Context, key []byte) (Pair, error) {
+	return t.getOne(ctx, key, t.run.age)
+}
 
 // GetMany reads keys: a Pair for each key, in the order of the keys. That of an absent key has
 // Version 0.
@@ -242,10 +252,10 @@ func (t *Tx) GetMany(ctx context.Context, keys ...[]byte) ([]Pair, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	return t.get(ctx, keys...)
+	return t.get(ctx, kv.Age{}, keys...)
 }
 
-func (t *Tx) get(ctx context.Context, keys ...[]byte) ([]Pair, error) {
+func (t *Tx) get(ctx context.Context, claim kv.Age, keys ...[]byte) ([]Pair, error) {
 	for _, k := range keys {
 		if err := checkKey(k); err != nil {
 			return nil, typed(err)
@@ -266,7 +276,7 @@ func (t *Tx) get(ctx context.Context, keys ...[]byte) ([]Pair, error) {
 	}
 	t.mu.Unlock()
 	if len(missing) > 0 {
-		found, err := t.fetch(ctx, missing)
+		found, err := t.fetch(ctx, missing, claim)
 		if err != nil {
 			return nil, t.failed(err)
 		}
@@ -285,12 +295,12 @@ func (t *Tx) get(ctx context.Context, keys ...[]byte) ([]Pair, error) {
 }
 
 // fetch reads keys from the store and remembers that they were read.
-func (t *Tx) fetch(ctx context.Context, keys [][]byte) ([]seen, *kv.Error) {
+func (t *Tx) fetch(ctx context.Context, keys [][]byte, claim kv.Age) ([]seen, *kv.Error) {
 	ks, err := t.view.keyspace(ctx, t.space.name)
 	if err != nil {
 		return nil, err
 	}
-	found, err := t.view.getMany(ctx, ks, keys)
+	found, err := t.view.getMany(ctx, ks, keys, claim)
 	if err != nil {
 		return nil, err
 	}

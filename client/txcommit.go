@@ -151,6 +151,9 @@ func (a *attempt) send(ctx context.Context, plan *kv.Commit, done Commit) (Commi
 	call.Commit = *plan
 	call.Op = session.Op{Key: plan.Writes[0].Key, Split: true, FirstID: a.id, Request: kv.Request{Commit: &call.Commit}}
 	answer, err := call.Do(ctx)
+	if err != nil {
+		a.noteHot(plan, err)
+	}
 	named, home := call.Named()
 	if named != nil {
 		a.mu.Lock()

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,6 +82,7 @@ type run struct {
 	began    time.Time
 	attempts int
 	backoff  time.Duration
+	claims   []claimed // what the last attempt has written, for the next one
 }
 
 func newRun(c *Client, opts []TxOption, managed bool) (*run, TxID) {
@@ -173,18 +175,34 @@ func (a *attempt) remade(ctx context.Context, err error) bool {
 
 // pause waits before the next attempt; its error is why there will be none.
 func (r *run) pause(ctx context.Context, tx *Tx, err error) error {
-	wait := r.client.router.Jitter(r.attempts - 1)
+	wait := r.jitter(err)
 	if h := r.client.hooks.TxRetry; h != nil {
 		h(ctx, tx.id, r.attempts, err, wait)
 	}
 	r.backoff += wait
+	r.claims = tx.written()
 	switch {
+	case wait == 0 && ctx.Err() == nil:
+		return nil
 	case r.client.router.Wait(ctx, wait):
 		return nil
 	case ctx.Err() != nil:
 		return typed(ended(ctx))
 	}
 	return typed(kv.Errorf(kv.Closed, "the client is closed"))
+}
+
+// jitter is how long to wait before the next attempt. One that was overtaken once goes on at once: who overtook
+// it is gone, and what it claims it has to wait for.
+func (r *run) jitter(err error) time.Duration {
+	overtaken := errors.Is(err, ErrConflict)
+	switch {
+	case overtaken && r.attempts == 1:
+		return 0
+	case overtaken:
+		return r.client.router.Jitter(r.attempts - 2)
+	}
+	return r.client.router.Jitter(r.attempts - 1)
 }
 
 // end is the end of the transaction: its figures, its callbacks, its hooks.

@@ -20,6 +20,7 @@ type view struct {
 	at     Timestamp // 0: not found out yet
 	stale  bool      // any replica may answer
 	spaces map[string]kv.Keyspace
+	claims claims
 	holding
 }
 
@@ -142,14 +143,22 @@ func ended(ctx context.Context) *kv.Error {
 	return kv.Errorf(kv.Canceled, "the context was canceled")
 }
 
-// get reads one key; the value is the caller's own.
-func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte) (found seen, err *kv.Error) {
+// get reads one key; the value is the caller's own. claim is the age of a transaction that is about to write it.
+func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte, claim kv.Age) (found seen, err *kv.Error) {
 	err = v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
+		full := ks.FullKey(key)
+		at = v.claim(ctx, at, []kv.Key{full})
+		if s, ok := v.claims.look(full); ok {
+			found = s
+			return at, nil
+		}
 		call := v.router.NewCall()
 		defer call.Release()
 		call.Meter = v.meter
-		call.Keys[0] = ks.FullKey(key)
-		call.ReadOne(v.from(at), true)
+		call.Keys[0] = full
+		from := v.from(at)
+		from.Claim = claim
+		call.ReadOne(from, true)
 		a, err := call.Do(ctx)
 		if err != nil {
 			return 0, err
@@ -166,10 +175,10 @@ func (v *view) get(ctx context.Context, ks kv.Keyspace, key []byte) (found seen,
 	return found, err
 }
 
-// getMany reads keys; the values are the caller's own.
-func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte) ([]seen, *kv.Error) {
+// getMany reads keys; the values are the caller's own. claim is the age of a transaction that is about to write them.
+func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte, claim kv.Age) ([]seen, *kv.Error) {
 	if len(keys) == 1 {
-		one, err := v.get(ctx, ks, keys[0])
+		one, err := v.get(ctx, ks, keys[0], claim)
 		return []seen{one}, err
 	}
 	full := make([]kv.Key, len(keys))
@@ -178,13 +187,32 @@ func (v *view) getMany(ctx context.Context, ks kv.Keyspace, keys [][]byte) ([]se
 	}
 	all := make([]seen, len(keys))
 	err := v.read(ctx, func(at Timestamp) (Timestamp, *kv.Error) {
-		found, drawn, err := v.router.ReadManyMetered(ctx, full, v.from(at), v.meter)
+		at = v.claim(ctx, at, full)
+		var rest []kv.Key
+		var places []int
+		for i, k := range full {
+			if s, ok := v.claims.look(k); ok {
+				all[i] = s
+				continue
+			}
+			rest, places = append(rest, k), append(places, i)
+		}
+		if len(rest) == 0 {
+			return at, nil
+		}
+		from := v.from(at)
+		from.Claim = claim
+		found, drawn, err := v.router.ReadManyMetered(ctx, rest, from, v.meter)
 		for i := range found {
-			all[i] = seen{value: found[i].Row.Value, version: found[i].Row.Version, found: found[i].Ok}
+			all[places[i]] = seenOf(found[i])
 		}
 		return drawn, err
 	})
 	return all, err
+}
+
+func seenOf(f router.Found) seen {
+	return seen{value: f.Row.Value, version: f.Row.Version, found: f.Ok}
 }
 
 // rows is a scan under way, with its next row.
@@ -229,7 +257,7 @@ func (v *view) draw(ctx context.Context, keyspace string) *kv.Error {
 	}
 	ks, err := v.keyspace(ctx, keyspace)
 	if err == nil {
-		_, err = v.get(ctx, ks, []byte{0})
+		_, err = v.get(ctx, ks, []byte{0}, kv.Age{})
 	}
 	return err
 }

@@ -81,6 +81,7 @@ const (
 	GhostNoTerm        Mutant = "GhostNoTerm"
 	ResolveBelowGC     Mutant = "ResolveBelowGC"
 	GCApplied          Mutant = "GCApplied"
+	FirstUnproven      Mutant = "FirstUnproven" // of docs/adr/0013
 )
 
 // The mutants of closed timestamps and reads at followers (rules G).

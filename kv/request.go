@@ -25,6 +25,10 @@ type Read struct {
 	// Stamped: without a timestamp even one key is read at one that the leader draws, so that
 	// others can be read at it later.
 	Stamped bool
+	// Claim is the age of a transaction that is about to write the keys; zero: none. The read waits for its
+	// turn among those that claim the keys, and without a timestamp is made at one that is drawn then. The
+	// writes of others wait for a while, until those of the transaction come. Each key is named once.
+	Claim Age
 	Stale
 }
 

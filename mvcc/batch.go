@@ -69,16 +69,50 @@ func (b *Batch) PutResolved(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte,
 	return b.setVersion(k, ts, id, value, tombstone)
 }
 
+// PutFirst is PutResolved for a version of which the caller knows that it is not there yet: the look for it in the
+// engine costs more than the write.
+func (b *Batch) PutFirst(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte, tombstone bool) error {
+	if invariant.Expensive {
+		there, err := b.hasVersion(appendDataKey(nil, k, ts), k)
+		if err != nil {
+			return err
+		}
+		invariant.Check(!there, "the key %x has a version at %v already, which is called the first", k, ts)
+		return b.PutResolved(k, ts, id, value, tombstone)
+	}
+	if tombstone {
+		value = nil
+	}
+	if err := checkVersion(k, ts, value); err != nil {
+		return err
+	}
+	b.willHave(appendDataKey(nil, k, ts))
+	return b.setVersion(k, ts, id, value, tombstone)
+}
+
 // resolvedBefore reports whether a key has a version at ts, and notes that it will have one.
 func (b *Batch) resolvedBefore(k kv.Key, ts kv.Timestamp) (bool, error) {
 	ek := appendDataKey(nil, k, ts)
-	if b.resolved[string(ek)] {
-		return true, nil
+	there, err := b.hasVersion(ek, k)
+	if err == nil {
+		b.willHave(ek)
 	}
+	return there, err
+}
+
+// willHave notes that a version is resolved in this batch.
+func (b *Batch) willHave(ek []byte) {
 	if b.resolved == nil {
 		b.resolved = map[string]bool{}
 	}
 	b.resolved[string(ek)] = true
+}
+
+// hasVersion reports whether there is a version at its engine key ek, in this batch or before it.
+func (b *Batch) hasVersion(ek []byte, k kv.Key) (bool, error) {
+	if b.resolved[string(ek)] {
+		return true, nil
+	}
 	if b.locks.dropped(k) {
 		return false, nil
 	}

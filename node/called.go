@@ -11,6 +11,7 @@ const OwnRequest RequestID = 1 << 57
 type called struct {
 	next RequestID
 	open map[RequestID]caller // never iterated
+	lazy lazy
 }
 
 // caller waits for the answer to a call.
@@ -18,6 +19,7 @@ type caller struct {
 	node   kv.NodeID
 	number uint64
 	loop   int
+	lazy   bool // it does not wait: nothing but the end of a record follows
 }
 
 // calledMax is how many calls are worked on at once.
@@ -26,7 +28,7 @@ const calledMax = 1 << 14
 // answerCall takes a call of another partition's leader. It becomes a request like any other.
 func (n *Node) answerCall(from kv.NodeID, c *Call) {
 	n.hear(c.Heard)
-	w := caller{node: from, number: c.Number, loop: c.Loop}
+	w := caller{node: from, number: c.Number, loop: c.Loop, lazy: c.Request != nil && c.Request.Resolve != nil}
 	switch q := c.Request; {
 	case c.Find != 0:
 		n.callAnswer(w, nil, n.locate(c.Find))
@@ -53,7 +55,12 @@ func (n *Node) replyCall(id RequestID, resp *kv.Response, err *kv.Error) {
 }
 
 func (n *Node) callAnswer(w caller, resp *kv.Response, err *kv.Error) {
-	n.send(w.node, Message{CallDone: &CallDone{Number: w.number, Loop: w.loop, Heard: n.system.heard, Response: resp, Err: err}})
+	m := Message{CallDone: &CallDone{Number: w.number, Loop: w.loop, Heard: n.system.heard, Response: resp, Err: err}}
+	if w.lazy && err == nil {
+		n.sendLazily(w.node, m)
+		return
+	}
+	n.send(w.node, m)
 }
 
 // locate says which replicas a partition has, as far as the core's state is here. That there is no such

@@ -139,6 +139,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 		return
 	}
 	n.system.tickAt = n.now + slowTick
+	n.called.lazy.tick(n)
 	if r := n.replicas[kv.SystemPartition]; r != nil && r.leading {
 		n.core.Tick(n.now, wallMillis)
 	}
@@ -172,6 +173,7 @@ func (n *Node) Flush(now kv.Instant) *Effects {
 	n.draws.ask(n)
 	n.announce()
 	n.tellCore()
+	n.called.lazy.board(n)
 	out := n.out
 	n.out = &Effects{}
 	return out

@@ -21,7 +21,7 @@ const entryFormat = 1
 //	prepare    = 6, attempt, number of locks (uvarint), locks
 //	record     = 7, attempt, c (8), number of participants (uvarint), per participant: partition
 //	             (uvarint), start, end; number of versions (uvarint), versions
-//	resolve    = 9, id (16), c (8; 0 = aborted), number of locks (uvarint), per lock: strength (1), key
+//	resolve    = 9, id (16), c (8; 0 = aborted), first (1), number of locks (uvarint), per lock: strength (1), key
 //	forget     = 11, id (16), anchor key
 //	barrier    = 12
 //	attempt    = id (16), term (8), asOf (8), age (16), partition of the anchor (uvarint), anchor key
@@ -68,6 +68,7 @@ type Command struct {
 	Versions     []Version
 	Locks        []mvcc.Lock        // prepare; of a resolve only their keys and strengths
 	Participants []mvcc.Participant // record
+	First        bool               // resolve: the locks' keys have no versions at c yet
 
 	Digest     uint64         // id of a digest marker
 	Descriptor *kv.Descriptor // the new descriptor; it replaces Generation

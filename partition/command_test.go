@@ -36,6 +36,7 @@ func testCommands() []Command {
 		{kind: commandResolve, Attempt: kv.Attempt{ID: testID(2)}, Timestamp: 12, Locks: []mvcc.Lock{
 			{Key: kv.Key("k"), Strength: mvcc.Exclusive}, {Key: kv.Key("n"), Strength: mvcc.Shared},
 		}},
+		{kind: commandResolve, Attempt: kv.Attempt{ID: testID(2)}, Timestamp: 12, First: true, Locks: []mvcc.Lock{{Key: kv.Key("k"), Strength: mvcc.Exclusive}}},
 		{kind: commandForget, Attempt: kv.Attempt{ID: testID(2), Anchor: kv.Key("a")}},
 		{kind: commandBarrier},
 	}

@@ -58,6 +58,16 @@ func appendRecordHeader(dst []byte, a *kv.Attempt, c kv.Timestamp, where []mvcc.
 	return dst
 }
 
+// appendResolveHeader encodes what precedes the locks of a resolve.
+func appendResolveHeader(dst []byte, id kv.TxID, c kv.Timestamp, first bool) []byte {
+	dst = append(append(dst, byte(commandResolve)), id[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(c))
+	if first {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
 // appendTransaction is appendCommand for these kinds.
 func appendTransaction(dst []byte, c *Command) []byte {
 	switch c.kind {
@@ -78,8 +88,7 @@ func appendTransaction(dst []byte, c *Command) []byte {
 			dst = appendVersion(dst, v.Key, v.Value, v.Tombstone)
 		}
 	case commandResolve:
-		dst = append(append(dst, byte(commandResolve)), c.ID[:]...)
-		dst = binary.BigEndian.AppendUint64(dst, uint64(c.Timestamp))
+		dst = appendResolveHeader(dst, c.ID, c.Timestamp, c.First)
 		dst = binary.AppendUvarint(dst, uint64(len(c.Locks)))
 		for i := range c.Locks {
 			dst = appendBytes(append(dst, byte(c.Locks[i].Strength)), c.Locks[i].Key)
@@ -130,6 +139,7 @@ func (d *decoder) transaction(c *Command) {
 	case commandResolve:
 		d.id(&c.ID)
 		c.Timestamp = kv.Timestamp(d.uint64())
+		c.First = d.bool()
 		for range d.count(2) {
 			c.Locks = append(c.Locks, mvcc.Lock{Strength: d.strength(), Key: d.bytes()})
 		}
@@ -140,6 +150,14 @@ func (d *decoder) transaction(c *Command) {
 	default:
 		d.fail("its kind is unknown")
 	}
+}
+
+func (d *decoder) bool() bool {
+	b := d.byte()
+	if b > 1 {
+		d.fail("it says neither yes nor no")
+	}
+	return b == 1
 }
 
 func (d *decoder) strength() mvcc.Strength {

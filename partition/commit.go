@@ -94,9 +94,14 @@ func (l *leader) granted(x *intent) {
 		l.table.Drop(&x.guard)
 		return
 	}
-	if holder := l.table.Blocker(&x.guard); holder != nil {
-		l.table.Wait(&x.guard, holder)
-		l.push(holder.Owner.(*intent), x)
+	for holder := l.table.Blocker(&x.guard); holder != nil; holder = l.table.Blocker(&x.guard) {
+		h := holder.Owner.(*intent)
+		if k, ok := h.owner.(*claim); ok && l.pass(k, x) {
+			continue
+		} else if !ok {
+			l.table.Wait(&x.guard, holder)
+			l.push(h, x)
+		}
 		return
 	}
 	x.timer.end(l, waiting)

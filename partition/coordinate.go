@@ -171,7 +171,7 @@ func (r *resolver) answered(l *leader, i int, _ *kv.Response, err *kv.Error) {
 		return
 	}
 	if r.roll.Answered(i) {
-		l.propose(&forget{r})
+		l.proposeLazily(&forget{r})
 	}
 }
 

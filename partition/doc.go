@@ -51,6 +51,11 @@
 //	    A reader asks the anchor and never waits for an undecided transaction (met).
 //	  - What is durable is restored at leadership, before anything is admitted (restore).
 //	  - Nobody removes a lock but by a command of this log, and only for what the anchor said.
+//	  - {resolve} and {forget} go with the next entry that is made for another reason, unless a writer waits
+//	    for the locks (lazy).
+//
+// Who is about to write a key may claim it when reading it (claim). That orders transactions that would
+// overtake each other; nothing is decided by it.
 //
 // A replica that does not lead answers reads at timestamps that the leader has closed (G): Close and
 // Sink.Closed are the leader's part, FollowerTask is the other's, which needs no Partition.

@@ -21,6 +21,9 @@ type draws struct {
 	first   uint64 // token of the first in the queue
 	queue   txn.FIFO[draw]
 	closing closing
+	// answered says that a draw of this term was: what is heard of is above all that was drawn before
+	// the term.
+	answered bool
 }
 
 // draw asks the oracle for a timestamp for d, and returns the token.
@@ -39,7 +42,7 @@ func (s *draws) take(token uint64) drawer {
 	}
 	d := s.queue.At(int(token - s.first))
 	asker := d.drawer
-	d.drawer = nil
+	d.drawer, s.answered = nil, true
 	for s.queue.Len() > 0 && s.queue.At(0).drawer == nil {
 		s.queue.Pop()
 		s.first++

@@ -110,7 +110,7 @@ var participantStates = [...]string{preparing: "preparing", locking: "locking", 
 func (p *prepared) status(l *leader) kv.TransactionStatus {
 	since := time.Duration(0)
 	if p.phase >= locked {
-		since = l.heardSince(p.since)
+		since = l.heardSince(p.since.at)
 	} else {
 		for t := p.tickets; t != nil; t = t.copy { // the last one is the first copy that still waits
 			since = time.Duration(l.sink.Now() - t.arrived)

@@ -154,7 +154,11 @@ func (m *Machine) resolve(c *Command, b *mvcc.Batch) error {
 		case !ok || c.Timestamp == 0 || k.Strength != mvcc.Exclusive:
 			continue
 		}
-		if err := b.PutResolved(k.Key, c.Timestamp, kv.TxID{}, k.Value, k.Write == kv.WriteDelete); err != nil {
+		put := b.PutResolved
+		if c.First {
+			put = b.PutFirst
+		}
+		if err := put(k.Key, c.Timestamp, kv.TxID{}, k.Value, k.Write == kv.WriteDelete); err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,7 @@ func (l *leader) meetLocks(r *read, id RequestID) {
 // D3), and what was acknowledged after the read's timestamp was drawn commits above it.
 func (r *read) meet(key kv.Key, g *txn.Guard) {
 	p, remote := g.Owner.(*intent).owner.(*prepared)
-	if !remote || r.at != txn.Strong && p.since >= r.at && !p.fate.known {
+	if !remote || r.at != txn.Strong && p.since.at >= r.at && !p.fate.known {
 		return
 	}
 	if r.met == nil {

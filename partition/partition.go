@@ -217,7 +217,9 @@ func (p *Partition) Tick() {
 	}
 	l.retryTick()
 	l.watchTick()
+	l.claimsTick()
 	l.run()
+	l.hurry()
 }
 
 // Inflight is what is queued or proposed and not yet applied.
@@ -229,12 +231,12 @@ func (p *Partition) Inflight() (commands, bytes int) {
 }
 
 // Waiting is the number of requests that wait for an answer here, and of transactions over several
-// partitions that are not at their end.
+// partitions that are not at their end, and of claims.
 func (p *Partition) Waiting() int {
 	if p.lead == nil {
 		return 0
 	}
-	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records)
+	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records) + p.lead.transactions.claims.Len()
 }
 
 // run lets everything go on that the last event has set free.

@@ -25,17 +25,23 @@ type prepared struct {
 	kv.Attempt
 	phase preparedPhase
 	// oldest is what must not be below G: s, or for blind ones what their client had heard of (rule H3).
-	oldest  kv.Timestamp
-	tickets *ticket // copies of the Prepare
-	told    *ticket // Resolves that wait until the locks are gone
-	fate    fate
-	// since is the newest timestamp heard of when the locks were applied. The acknowledgement came
-	// later, and so did the draw of the commit timestamp: it is above since (rule B2). 0: an earlier
-	// leader may have acknowledged.
-	since      kv.Timestamp
+	oldest     kv.Timestamp
+	tickets    *ticket // copies of the Prepare
+	told       *ticket // Resolves that wait until the locks are gone
+	fate       fate
+	since      since
 	question   question
 	arrived    kv.Instant
 	prev, next *prepared
+}
+
+// since is a bound of timestamps, as of when the locks of a prepare were applied.
+type since struct {
+	// at is the newest timestamp heard of then. The acknowledgement came later, and so did the draw of
+	// the commit timestamp: it is above at (rule B2). 0: an earlier leader may have acknowledged.
+	at kv.Timestamp
+	// proven says that at is not below the commit timestamp of anything that was resolved here before.
+	proven bool
 }
 
 // fate is what the anchor said of a transaction.
@@ -201,7 +207,7 @@ func (p *prepared) committed(*leader) {}
 // applied: the locks are in the engine. Only now is the prepare acknowledged (rule H3).
 func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
-	p.phase, p.since = locked, l.sink.Heard()
+	p.phase, p.since = locked, since{max(l.sink.Heard(), l.transactions.learnt), l.draws.answered}
 	p.timer.end(l, agreeing)
 	if invariant.Mutated(invariant.NoShared) {
 		p.shareNothing(l)

@@ -9,12 +9,13 @@ import (
 )
 
 // pipeline is the commands on their way to the engine, in order: queued, then in entries that
-// are proposed, then in entries that are committed.
+// are proposed, then in entries that are committed. Those in lazy have no place in the order yet.
 type pipeline struct {
 	queue     txn.FIFO[queued]
+	lazy      txn.FIFO[queued] // to be queued when there is anything else to propose
 	proposed  txn.FIFO[entry]
 	committed txn.FIFO[entry]
-	commands  int // in all three
+	commands  int // in all four
 	bytes     int
 	told      bool // Sink.Propose was called since the last TakeProposal
 	spare     [][]command
@@ -47,13 +48,22 @@ type entry struct {
 
 // propose queues a command.
 func (l *leader) propose(c command) {
+	l.log.queue.Push(l.weigh(c))
+	l.tell()
+}
+
+// weigh counts a command that is on its way from now on.
+func (l *leader) weigh(c command) queued {
 	x := queued{c, c.encodedLen()}
-	p := &l.log
-	p.queue.Push(x)
-	p.commands++
-	p.bytes += x.size
-	if !p.told {
-		p.told = true
+	l.log.commands++
+	l.log.bytes += x.size
+	return x
+}
+
+// tell has the node take what is queued.
+func (l *leader) tell() {
+	if !l.log.told {
+		l.log.told = true
 		l.sink.Propose(l.Partition)
 	}
 }
@@ -111,6 +121,9 @@ func (p *Partition) TakeProposal(maxBytes int) []byte {
 	}
 	g := &l.log
 	g.told = false
+	if g.queue.Len() > 0 {
+		g.board()
+	}
 	n, size := g.fitting(maxBytes)
 	if n == 0 {
 		return nil

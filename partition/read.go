@@ -32,6 +32,8 @@ func (l *leader) admitRead(id RequestID, req *kv.Request) {
 	}
 	r := &read{keys: q.Keys, at: q.Timestamp, task: ReadTask{Read: q, timer: l.newTimer(req.Trace)}}
 	switch {
+	case !q.Claim.IsZero():
+		l.claim(r, id, q.Claim)
 	case q.Timestamp != 0 || q.NotBefore != 0:
 		l.readAt(r, id, q.NotBefore)
 	case len(q.Keys) == 1 && !q.Stamped:

@@ -17,6 +17,8 @@ type transactions struct {
 	records     map[kv.TxID]*resolver // iterated only to be sorted
 	calls       map[uint64]call       // of this term, by token; never iterated
 	soon        txn.FIFO[retry]       // by time
+	claims      txn.FIFO[*claim]      // those that began, oldest first, until they would end
+	learnt      kv.Timestamp          // the newest commit timestamp among the fates told in this term
 }
 
 func (s *transactions) len() int { return len(s.byID) }
@@ -91,22 +93,36 @@ func (l *leader) learn(p *prepared, f fate) {
 	if !p.fate.known {
 		p.fate = f
 	}
+	l.transactions.learnt = max(l.transactions.learnt, f.commit)
 	if p.phase == locked {
 		l.resolve(p)
+		if p.fate.commit != 0 {
+			l.beginEarly(p)
+		}
 	}
 }
 
 func (l *leader) resolve(p *prepared) {
 	p.phase = resolving
-	l.propose(&resolution{p})
+	r := &resolution{p: p, first: p.since.proven && p.fate.commit > p.since.at || invariant.Mutated(invariant.FirstUnproven)}
+	if p.guard.Waiters() > 0 {
+		l.propose(r)
+		return
+	}
+	l.proposeLazily(r)
 }
 
 // resolution is the command that turns the locks of a transaction into versions, or drops them. It is
 // proposed only while they are applied, once: so it finds them (rules F5, F6).
-type resolution struct{ p *prepared }
+type resolution struct {
+	p *prepared
+	// first says that the keys have no versions of the transaction yet. Had it been resolved here before, in
+	// this term or an earlier one, then its commit timestamp would not be above prepared.since.
+	first bool
+}
 
 func (r *resolution) encodedLen() int {
-	n := 1 + len(kv.TxID{}) + 8 + uvarintLen(uint64(len(r.p.guard.Latches)))
+	n := 1 + len(kv.TxID{}) + 8 + 1 + uvarintLen(uint64(len(r.p.guard.Latches)))
 	for i := range r.p.guard.Latches {
 		n += 1 + bytesLen(r.p.guard.Latches[i].Span.Start)
 	}
@@ -114,9 +130,7 @@ func (r *resolution) encodedLen() int {
 }
 
 func (r *resolution) append(dst []byte) []byte {
-	dst = append(dst, byte(commandResolve))
-	dst = append(dst, r.p.ID[:]...)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(r.p.fate.commit))
+	dst = appendResolveHeader(dst, r.p.ID, r.p.fate.commit, r.first)
 	dst = binary.AppendUvarint(dst, uint64(len(r.p.guard.Latches)))
 	for i := range r.p.guard.Latches {
 		strength, key := lockOf(&r.p.guard.Latches[i])
@@ -159,6 +173,9 @@ func (l *leader) push(holder, waiter *intent) {
 			l.abort(h, l.wounded(h))
 		}
 	case *prepared:
+		if h.phase == resolving {
+			l.hurry()
+		}
 		l.inquire(h, pushKind(h, age))
 	}
 }

@@ -19,7 +19,7 @@ import (
 //	heard TS                         the node hears of a timestamp
 //	commit r=R id=I [term= asof= start=]   with one line per part:
 //	    put K V | del K | add K N  [if-absent | if-version TS | if-value V] ;  read K ; span A B
-//	get r=R K... [at=TS | not-before=TS]            scan r=R A B [at=TS] [reverse] [count] [keys=N]
+//	get r=R K... [at=TS | not-before=TS] [claim=AGE]    scan r=R A B [at=TS] [reverse] [count] [keys=N]
 //	outcome r=R id=I K [term= asof=]
 //	prepare r=R id=I anchor=K [p=8] [term=1 asof= start= age=]   with lines as for commit
 //	resolve r=R id=I [at=TS]         ask r=R id=I K wound|query|read [at=TS] [term= asof=]
@@ -70,7 +70,7 @@ func (s *story) run(d *datadriven.TestData) {
 	case "commit":
 		s.p.Request(s.request(d), &kv.Request{Commit: s.parseCommit(d)})
 	case "get":
-		q := &kv.Read{Timestamp: s.stampArg(d, "at", 0), Stale: s.stale(d)}
+		q := &kv.Read{Timestamp: s.stampArg(d, "at", 0), Stale: s.stale(d), Claim: s.age(d, "claim")}
 		for _, k := range s.words(d) {
 			q.Keys = append(q.Keys, kv.Key(k))
 		}
@@ -221,14 +221,17 @@ func (s *story) words(d *datadriven.TestData) (ws []string) {
 
 func (s *story) request(d *datadriven.TestData) RequestID { return RequestID(s.number(d, "r", 0)) }
 
+func (s *story) age(d *datadriven.TestData, name string) (age kv.Age) {
+	age[15] = byte(s.number(d, name, 0))
+	return age
+}
+
 func (s *story) parseCommit(d *datadriven.TestData) *kv.Commit {
 	q := &kv.Commit{
 		ID: testID(s.number(d, "id", 0)), Term: kv.Term(s.number(d, "term", int(s.term))),
 		AsOf: s.stampArg(d, "asof", 1), Start: s.stampArg(d, "start", 0),
 	}
-	if n := s.number(d, "age", 0); n > 0 {
-		q.Age[15] = byte(n)
-	}
+	q.Age = s.age(d, "age")
 	own := &kv.Part{}
 	part := own
 	for _, line := range strings.Split(strings.TrimSpace(d.Input), "\n") {

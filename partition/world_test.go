@@ -253,6 +253,10 @@ func (w *world) quiesce() {
 			w.takeAll()
 			if len(w.inflight) == 0 {
 				w.applyTo(len(w.log))
+				if l := w.p.lead; l != nil && l.log.lazy.Len() > 0 {
+					l.hurry()
+					continue
+				}
 				if len(w.draws)+len(w.reads) == 0 {
 					return
 				}
@@ -446,6 +450,9 @@ func describeTransaction(c *Command) string {
 	case commandResolve:
 		if c.Timestamp == 0 {
 			return "drop{" + s + "}"
+		}
+		if c.First {
+			s += " first"
 		}
 		return "resolve{" + s + " at " + stamp(c.Timestamp) + "}"
 	case commandForget:

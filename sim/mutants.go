@@ -94,15 +94,16 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.ResolveAny, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.WoundProposed, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.LockIsAnswer, Scenarios: []string{"late"}, Seeds: 10},
+		{Mutant: invariant.FirstUnproven, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.NoRecAborted, Scenarios: crossing, Seeds: 40},
-		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.AckEarly, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.SharedVolatile, Scenarios: crossing, Seeds: 100},
 		{Mutant: invariant.NoShared, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.ConfirmEarly, Scenarios: []string{"confirm"}, Seeds: 30},
 		{Mutant: invariant.AbortOnDepose, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.GhostNoTerm, Scenarios: []string{"ghost"}, Seeds: 8},
-		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"below"}, Seeds: 6},
+		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"below"}, Seeds: 20},
 		{Mutant: invariant.GCApplied, Scenarios: []string{"below"}, Seeds: 6},
 	}
 }

@@ -20,6 +20,7 @@ type readOpts struct {
 	patience ns
 	told     []check.Seen // what the client has been told of
 	stale    kv.Stale     // who may answer, and from which state
+	claim    kv.Age       // of a transaction that is about to write the keys
 }
 
 // read reads keys of one partition.

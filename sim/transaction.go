@@ -63,7 +63,11 @@ func (c *client) try(p plan, age kv.Age, n int, then func(*attempt)) {
 	w := c.w
 	a := &attempt{}
 	call := w.now
-	c.snapshot(p, a, func(ok bool) {
+	claim := kv.Age{}
+	if n%2 == 0 { // in the order of the plan: transactions may wait for each other
+		claim = age
+	}
+	c.snapshot(p, a, claim, func(ok bool) {
 		if !ok {
 			then(a)
 			return
@@ -109,9 +113,9 @@ func (w *World) listed(c *client, call ns, a *attempt, r check.Result) *check.Tr
 	return t
 }
 
-// snapshot reads what a plan reads.
-func (c *client) snapshot(p plan, a *attempt, then func(ok bool)) {
-	first := readOpts{at: p.at, past: p.at != 0, told: p.told}
+// snapshot reads what a plan reads, for an attempt that claims it or does not.
+func (c *client) snapshot(p plan, a *attempt, claim kv.Age, then func(ok bool)) {
+	first := readOpts{at: p.at, past: p.at != 0, told: p.told, claim: claim}
 	if len(p.keys) == 0 {
 		c.scan(p.spans[0], first, func(o *check.Op) {
 			if o.Result != check.Done {
@@ -200,7 +204,7 @@ func (c *client) readGroups(op *check.Op, groups [][]kv.Key, o readOpts, then fu
 	if o.at == 0 && len(keys) == 1 && !stampedReads {
 		keys = append(keys, keys[0].Next())
 	}
-	req := kv.Request{Read: &kv.Read{Keys: keys, Timestamp: o.at, Stamped: o.at == 0, Stale: o.stale}}
+	req := kv.Request{Read: &kv.Read{Keys: keys, Timestamp: o.at, Stamped: o.at == 0, Stale: o.stale, Claim: o.claim}}
 	c.do(session.Op{Key: keys[0], Request: req}, &call{node: o.node, done: func(r *kv.Response, err *kv.Error) {
 		if err != nil {
 			c.w.end(op, false, err)

@@ -53,9 +53,15 @@ type many struct {
 	meter  *Meter
 }
 
-// group parts keys, given by position, by partition as the map has it now. The largest
-// group comes first: it may draw the timestamp.
+// group is partitions, the largest first: it may draw the timestamp.
 func (m *many) group(keys []int) [][]int {
+	groups := m.partitions(keys)
+	slices.SortStableFunc(groups, func(a, b []int) int { return len(b) - len(a) })
+	return groups
+}
+
+// partitions parts keys, given by position, by partition as the map has it now, in the order in which they come.
+func (m *many) partitions(keys []int) [][]int {
 	r := m.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,7 +80,6 @@ func (m *many) group(keys []int) [][]int {
 		}
 		groups[g] = append(groups[g], k)
 	}
-	slices.SortStableFunc(groups, func(a, b []int) int { return len(b) - len(a) })
 	return groups
 }
 

@@ -136,6 +136,7 @@ func (r *Router) Anywhere(t kv.Timestamp) bool {
 type From struct {
 	At    kv.Timestamp // 0: drawn, or chosen by who answers if Stale has a bound
 	Stale kv.Stale
+	Claim kv.Age // of keys that are read by name: the transaction that is about to write them; zero: none
 }
 
 // Known is From once the timestamp is known.
@@ -143,7 +144,7 @@ func (f From) Known(at kv.Timestamp) From {
 	if at == 0 {
 		return f
 	}
-	return From{At: at, Stale: kv.Stale{Follower: f.Stale != kv.Stale{}}}
+	return From{At: at, Stale: kv.Stale{Follower: f.Stale != kv.Stale{}}, Claim: f.Claim}
 }
 
 // bound is the oldest state that will do.
@@ -151,7 +152,7 @@ func (f From) bound() kv.Timestamp { return max(f.At, f.Stale.NotBefore) }
 
 // read makes the parts of a call that read keys.
 func (f From) read(c *Call, keys []kv.Key, stamped bool) {
-	c.Read = kv.Read{Keys: keys, Timestamp: f.At, Stamped: stamped, Stale: f.Stale}
+	c.Read = kv.Read{Keys: keys, Timestamp: f.At, Stamped: stamped, Stale: f.Stale, Claim: f.Claim}
 	c.Op = session.Op{Key: keys[0], Request: kv.Request{Read: &c.Read}, Anywhere: f.anywhere(c.router)}
 }
 

@@ -61,6 +61,9 @@ func randomRequest(rng *rand.Rand) *kv.Request {
 		if q.Read.Keys == nil {
 			q.Read.Keys = []kv.Key{}
 		}
+		if rng.IntN(2) == 0 {
+			q.Read.Claim = kv.Age(randomID(rng))
+		}
 	case 1:
 		q.Scan = &kv.Scan{
 			Span: randomSpan(rng), Timestamp: at, Reverse: rng.IntN(2) == 0, KeysOnly: rng.IntN(2) == 0, CountOnly: rng.IntN(2) == 0,

@@ -15,7 +15,7 @@ const (
 	partOutcome     = 4 // as AskFinal
 	partReadStamped = 5
 	partTransaction = 6 // a commit with Age, Parts or both
-	partReadStale   = 7 // a read with anything of kv.Stale
+	partReadStale   = 7 // a read with a claim or anything of kv.Stale
 	partsOfClients  = partReadStale
 	partAsk         = 8 // the parts from here on come from nodes only
 	partPrepare     = 9
@@ -38,7 +38,8 @@ const (
 const (
 	readStamped  = 1
 	readFollower = 2
-	readFlagsAll = readStamped | readFollower
+	readClaim    = 4 // an age follows
+	readFlagsAll = readStamped | readFollower | readClaim
 )
 
 // Op is a decoded request with room for its parts, so that a read or write of one key takes
@@ -91,9 +92,12 @@ func appendPart(b []byte, q *kv.Request) []byte {
 
 func appendRead(b []byte, q *kv.Read) []byte {
 	switch {
-	case q.Stale != kv.Stale{}:
-		b = append(b, partReadStale, flag(q.Stamped, readStamped)|flag(q.Follower, readFollower))
+	case q.Stale != kv.Stale{} || !q.Claim.IsZero():
+		b = append(b, partReadStale, flag(q.Stamped, readStamped)|flag(q.Follower, readFollower)|flag(!q.Claim.IsZero(), readClaim))
 		b = appendTimestamp(b, q.NotBefore)
+		if !q.Claim.IsZero() {
+			b = append(b, q.Claim[:]...)
+		}
 	case q.Stamped:
 		b = append(b, partReadStamped)
 	default:
@@ -228,6 +232,11 @@ func (op *Op) decode(r *reader, parts uint8) *kv.Error {
 		}
 		op.read.Stamped, op.read.Follower = flags&readStamped != 0, flags&readFollower != 0
 		op.read.NotBefore = r.timestamp()
+		if flags&readClaim != 0 {
+			if op.read.Claim = r.age(); op.read.Claim.IsZero() {
+				r.fail()
+			}
+		}
 		op.decodeRead(r)
 	case partScan:
 		op.decodeScan(r)

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// TestLazyMessagesGoAlong: they go with the next message to their node, in order, or at a tick, or when there are many.
+func TestLazyMessagesGoAlong(t *testing.T) {
+	a, _ := newAsker(t, 3)
+	n := a.node
+	me := n.id.Node
+	other, third := me%3+1, (me+1)%3+1
+	n.out.Sends, n.called.lazy = nil, nil
+	done := func(number uint64) Message { return Message{CallDone: &CallDone{Number: number}} }
+	sent := func(want ...uint64) {
+		t.Helper()
+		var got []uint64
+		for _, s := range n.out.Sends {
+			if s.Message.CallDone != nil {
+				got = append(got, s.Message.CallDone.Number)
+			}
+		}
+		if len(got) != len(want) {
+			t.Fatalf("sent %v, want %v", got, want)
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Fatalf("sent %v, want %v", got, want)
+			}
+		}
+		n.out.Sends = nil
+	}
+	n.sendLazily(other, done(1))
+	n.sendLazily(third, done(2))
+	n.sendLazily(other, done(3))
+	n.called.lazy.board(n)
+	sent()
+	n.send(other, done(4))
+	n.called.lazy.board(n)
+	sent(4, 1, 3)
+	n.called.lazy.tick(n)
+	sent(2)
+	n.sendLazily(me, done(5)) // no message at all
+	sent(5)
+	for i := range lazyMax {
+		n.sendLazily(third, done(uint64(i)))
+	}
+	if len(n.out.Sends) != lazyMax || len(n.called.lazy) != 0 {
+		t.Errorf("%d sent, %d wait", len(n.out.Sends), len(n.called.lazy))
+	}
+	// The answer to a Resolve is such a message, its refusal is not.
+	n.out.Sends = nil
+	n.callAnswer(caller{node: other, number: 6, lazy: true}, &kv.Response{}, nil)
+	sent()
+	n.callAnswer(caller{node: other, number: 7, lazy: true}, nil, kv.Errorf(kv.NotLeader, "no"))
+	sent(7)
+}
