@@ -123,7 +123,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.NoSyncBeforeAnswer, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
-		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage"}, Seeds: 400},
+		{Mutant: invariant.RecycledAccepted, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 60},
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 40},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
