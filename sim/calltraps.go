@@ -167,18 +167,19 @@ func rival(c *client, then func()) {
 	})
 }
 
-// oneway writes a key of the first partition, or that and one of the second, or reads both: no anchor is in the second.
+// oneway writes a key of a partition, or that and one of the next one, or reads both: no anchor is in the last one.
 func oneway(c *client, then func()) {
 	w := c.w
 	f := &w.traps.calls.forgetting
 	if w.now >= f.idle[0] && w.now < f.idle[1] {
-		w.after(f.idle[1]-w.now+w.upTo(s), then)
+		w.after(f.idle[1]-w.now+w.upTo(min(s, f.idle[1]-f.idle[0])/10), then)
 		return
 	}
 	end := func(*check.Op) { then() }
 	from, to := w.traps.calls.oneway[0], w.traps.calls.oneway[1]
 	if from == to {
-		to++
+		from = w.rng.IntN(w.cfg.Partitions - 1)
+		to = from + 1
 	}
 	keys := []kv.Key{w.key(from, "onw", c.someKey()), w.key(to, "onw", c.someKey())}
 	if w.rng.IntN(3) == 0 || w.now < f.readsUntil && w.now >= f.idle[1] {

@@ -135,6 +135,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
 		{Mutant: invariant.FullDropsApply, Scenarios: []string{"enginefull"}, Seeds: 5},
 		{Mutant: invariant.IngestErrorIgnored, Scenarios: []string{"enginefull"}, Seeds: 20},
+		{Mutant: invariant.LocksSurviveIngest, Scenarios: []string{"arriving"}, Seeds: 10},
 		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 60},
 	}
 }

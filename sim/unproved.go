@@ -17,8 +17,7 @@ type forgetting struct {
 	idle       [2]ns // from, until
 	readsUntil ns    // and then nobody writes: a half that is lost must be seen
 	silent     map[kv.PartitionID]ns
-	deaf       kv.PartitionID // no Resolve reaches
-	deafAt     kv.NodeID      // this node
+	deaf       kv.PartitionID // no Resolve reaches its leader
 }
 
 // Times of a silence: until the versions that are the outcomes are overwritten, and from then on two of the intervals in
@@ -52,9 +51,12 @@ func (t *traps) silenced(w *World, f *replication.Frame) bool {
 }
 
 // loses reports whether a call is lost on its way.
-func (t *traps) loses(to kv.NodeID, q *kv.Request) bool {
-	f := &t.calls.forgetting
-	return q != nil && q.Resolve != nil && q.Partition == f.deaf && to == f.deafAt
+func (t *traps) loses(w *World, to kv.NodeID, q *kv.Request) bool {
+	if q == nil || q.Resolve == nil || q.Partition != t.calls.forgetting.deaf || w.phase.calm {
+		return false
+	}
+	p, _ := w.leader(q.Partition)
+	return p != nil && p.m.id == to
 }
 
 // trapConfirm: a participant's leader, at node x, is told to resolve; nothing that it proposes leaves it, it crashes, and its
@@ -130,7 +132,7 @@ func (t *unproved) goBack() {
 		return
 	}
 	f := &w.traps.calls.forgetting
-	f.deaf, f.deafAt = t.part, z.m.id
+	f.deaf = t.part
 	w.after(30*ms, func() { w.transfer(t.anchor, t.v) })
 	w.after(150*ms, func() {
 		f.deaf = 0
