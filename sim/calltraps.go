@@ -74,9 +74,10 @@ func (t *traps) staleCopies(w *World, id kv.PartitionID, at *process) (all []cal
 	return all
 }
 
-// trapStale delivers a late copy of a prepare, whose locks may stay for a while (rule J2).
+// trapStale delivers late copies of prepares, whose locks may stay for a while (rule J2).
 func trapStale(w *World, id kv.PartitionID, x, _, _ kv.NodeID) {
-	if all := w.traps.staleCopies(w, id, w.machine(x).alive()); len(all) > 0 {
+	all := w.traps.staleCopies(w, id, w.machine(x).alive())
+	for n := min(len(all), 4); n > 0; n-- {
 		all[w.rng.IntN(len(all))].again()
 	}
 }
@@ -129,7 +130,7 @@ func callScenarios() []*Scenario {
 	below.Script.Act = func(w *World) { w.regularly(4*time.Second, w.phase.endOf, w.jumpAll) }
 	below.Load.Mix, below.Load.Cross, below.Load.Keys = []Share{{"handover", 1}, {"twins", 1}}, 0.8, 100
 	below.Disk.ApplyMax, below.Process = 20*ms, ProcessFaults{Flush: below.Process.Flush}
-	below.Traps, below.Duration = []Trap{{"stale", 5 * time.Second}}, 70*time.Second
+	below.Traps, below.Duration = []Trap{{"stale", time.Second}}, 70*time.Second
 	return append(confirms(), late, twice, volatile, ghost, below, liveRivals())
 }
 
@@ -182,13 +183,24 @@ func oneway(c *client, then func()) {
 		to = from + 1
 	}
 	keys := []kv.Key{w.key(from, "onw", c.someKey()), w.key(to, "onw", c.someKey())}
-	if w.rng.IntN(3) == 0 || w.now < f.readsUntil && w.now >= f.idle[1] {
+	over := w.now >= f.idle[1] && w.now < f.readsUntil
+	switch {
+	case over && len(f.old) > 0:
+		c.again(f, end)
+		return
+	case over || f.deaf == 0 && w.rng.IntN(3) == 0:
 		c.readAll(keys, readOpts{}, end)
 		return
 	}
 	writes := []kv.Write{{Kind: kv.WritePut, Key: keys[0], Value: w.value()}}
-	if w.chance(w.cfg.Load.Cross) && w.now >= f.readsUntil {
+	crosses := w.chance(w.cfg.Load.Cross) && w.now >= f.readsUntil
+	if crosses {
 		writes = append(writes, kv.Write{Kind: kv.WritePut, Key: keys[1], Value: w.value()})
 	}
-	c.commit(change{writes: writes, age: c.age()}, end)
+	c.commit(change{writes: writes, age: c.age()}, func(o *check.Op) {
+		if crosses && o.Result == check.Done && f.deaf != 0 {
+			f.old = append(f.old, oldCommit{keys[1], o.Timestamp})
+		}
+		then()
+	})
 }

@@ -12,8 +12,8 @@ type DiskFaults struct {
 
 // disk is how one machine's disk behaves now.
 type disk struct {
-	w      *World
-	faults DiskFaults
+	w       *World
+	faults  DiskFaults
 	stall   ns   // nothing completes before
 	applies ns   // nothing is applied before
 	broken  bool // a sync was made to fail

@@ -36,7 +36,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.MarkNoEpoch, Scenarios: []string{"epochy"}, Seeds: 40},
 		{Mutant: invariant.NoOwnTerm, Scenarios: []string{"slowapply"}, Seeds: 10},
 		{Mutant: invariant.LeaseAfterTransfer, Scenarios: []string{"xfer"}, Seeds: 10},
-		{Mutant: invariant.TermNotCompared, Scenarios: []string{"regain"}, Seeds: 100},
+		{Mutant: invariant.TermNotCompared, Scenarios: []string{"regain"}, Seeds: 10},
 		{Mutant: invariant.CachedClock, Scenarios: []string{"paused"}, Seeds: 20},
 		{Mutant: invariant.FrameTag, Scenarios: []string{"frame"}, Seeds: 1},
 		{Mutant: invariant.JointUnion, Scenarios: []string{"jointunion"}, Seeds: 1},
@@ -116,7 +116,7 @@ func closedMutants() []MutantCase {
 		{Mutant: invariant.ClosedAppliedIdx, Scenarios: []string{"closing", "followers"}, Seeds: 20},
 		{Mutant: invariant.ClosedGhost, Scenarios: []string{"deaf"}, Seeds: 30},
 		{Mutant: invariant.FollowerIgnoresLock, Scenarios: []string{"followers"}, Seeds: 20},
-		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"followers"}, Seeds: 6, Harmless: "the outcome of a commit is its version at the anchor, which outlives the record: only what is older than the outcome horizon could be taken for aborted, and that is answered as expired (rules E1, I9)"},
+		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"lagging"}, Seeds: 6}, // docs/adr/0016
 	}
 }
 
@@ -138,6 +138,18 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.LocksSurviveIngest, Scenarios: []string{"arriving"}, Seeds: 10},
 		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 60},
 	}
+}
+
+// notPlanted are the names in the rules that cannot be planted here, and why: variants of a rule of which the model found
+// that they break nothing. The code is as they are, so there is nothing to switch off.
+var notPlanted = map[string]string{
+	"AwaitOnce":       "reads await what was under way when they came, and no more (D2)",
+	"GhostTerm":       "questions about a transaction are answered without a lease (E6); GhostNoTerm is the bug beside it",
+	"PipeKey":         "writers of a key follow each other before they are applied (C5b); PipeNoValidate and PipeEarly are the bugs beside it",
+	"ReplyAtCommit":   "clients are answered before their commit is applied (C6); ReplyEarly is the bug beside it",
+	"SeenSkipsLookup": "within the window no outcome is looked up (I8); WindowForgets is the bug beside it",
+	"SeenWindow":      "the ids seen are kept for a while only (I6); WindowForgets and WindowWaits are the bugs beside it",
+	"StaleS":          "a transaction that writes reads at any timestamp already granted (K1)",
 }
 
 func limitMutants() []MutantCase {

@@ -73,7 +73,7 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 	n.w.trace.bytes(raw)
 	if m.Raft != nil {
 		n.w.traps.sent(n.w, from, to, m.Raft)
-		if n.w.traps.silenced(n.w, m.Raft) {
+		if n.w.traps.silenced(n.w, from, to, m.Raft) {
 			return
 		}
 	}

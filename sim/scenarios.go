@@ -207,10 +207,12 @@ func joint() *Scenario {
 // regain cuts a leader off, and gives it the leadership back while it has still reads under way that it
 // began when it led no more.
 func regain() *Scenario {
-	c := trapped("regain", "reads take long, the leader is deposed and comes back meanwhile", Trap{"regain", 2500 * time.Millisecond})
+	c := trapped("regain", "reads take long, the leader is deposed and comes back meanwhile", Trap{"regain", 3 * time.Second})
 	c.Disk.ReadMax = 400 * ms
 	c.Load.Clients, c.Load.Think, c.Load.Keys = 200, 250*ms, 60
 	c.Load.Mix = []Share{{"reader", 8}, {"writer", 1}}
+	c.Params = func(p *replication.Params) { p.ElectionTicks = 50 } // it believes in itself for long
+	c.Duration = 30 * time.Second
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/replication"
+	"github.com/kvd-db/kvd/sim/check"
 )
 
 // The scenarios in which a participant confirms what it must not: the anchor forgets the commit while a lock of it is
@@ -17,7 +18,15 @@ type forgetting struct {
 	idle       [2]ns // from, until
 	readsUntil ns    // and then nobody writes: a half that is lost must be seen
 	silent     map[kv.PartitionID]ns
+	silentAt   kv.NodeID      // here alone; 0: everywhere
 	deaf       kv.PartitionID // no Resolve reaches its leader
+	old        []oldCommit    // of the workload oneway, while deaf
+}
+
+// oldCommit is a commit to which somebody will come back at a node that has not heard what became of it.
+type oldCommit struct {
+	key kv.Key
+	at  kv.Timestamp
 }
 
 // Times of a silence: until the versions that are the outcomes are overwritten, and from then on two of the intervals in
@@ -46,8 +55,9 @@ func (w *World) jumpAll() {
 }
 
 // silenced reports whether a raft message is lost because its group is silent.
-func (t *traps) silenced(w *World, f *replication.Frame) bool {
-	return w.now < t.calls.forgetting.silent[f.Partition] && !w.phase.calm
+func (t *traps) silenced(w *World, from, to kv.NodeID, f *replication.Frame) bool {
+	x := &t.calls.forgetting
+	return w.now < x.silent[f.Partition] && !w.phase.calm && (x.silentAt == 0 || x.silentAt == from || x.silentAt == to)
 }
 
 // loses reports whether a call is lost on its way.
@@ -141,6 +151,29 @@ func (t *unproved) goBack() {
 	})
 }
 
+// lag: the locks of a participant stay for a while, timestamps are closed, and then one of its followers hears of nothing
+// any more. When it is asked for what was committed then, the anchor has forgotten it (rule G5).
+func (w *World) lag() {
+	id := w.traps.partitions[1]
+	x, _ := w.leader(id)
+	if x == nil {
+		return
+	}
+	f := &w.traps.calls.forgetting
+	f.deaf = id
+	w.after(s/2, func() {
+		f.deaf, f.silentAt = 0, x.m.id%kv.NodeID(len(w.machines))+1
+		w.forget(id)
+		f.silent[id] = f.readsUntil
+	})
+}
+
+// again reads what was committed long ago, at the node that did not hear of it.
+func (c *client) again(f *forgetting, then func(*check.Op)) {
+	x := f.old[c.w.rng.IntN(len(f.old))]
+	c.readAll([]kv.Key{x.key}, readOpts{at: x.at, past: true, node: f.silentAt, stale: kv.Stale{Follower: true}}, then)
+}
+
 // confirmScenario is what both have in common.
 func confirmScenario(name, about string) *Scenario {
 	c := horizon()
@@ -161,5 +194,9 @@ func confirms() []*Scenario {
 	deposed.Nodes, deposed.Partitions, deposed.Duration = 5, 4, 75*time.Second
 	deposed.Params = func(p *replication.Params) { p.ElectionTicks = 100 } // a leader believes in itself for long
 	deposed.Script.Act = func(w *World) { w.after(s, w.pickUnproved) }
-	return []*Scenario{confirm, deposed}
+
+	lagging := confirmScenario("lagging", "a follower with locks of transactions that are over, and long forgotten, is asked for what they wrote")
+	lagging.Partitions, lagging.Load.Keys, lagging.Duration = 2, 300, 71*time.Second
+	lagging.Script.Act = func(w *World) { w.after(s, w.lag) }
+	return []*Scenario{confirm, deposed, lagging}
 }
