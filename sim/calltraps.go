@@ -131,7 +131,12 @@ func callScenarios() []*Scenario {
 	below.Load.Mix, below.Load.Cross, below.Load.Keys = []Share{{"handover", 1}, {"twins", 1}}, 0.8, 100
 	below.Disk.ApplyMax, below.Process = 20*ms, ProcessFaults{Flush: below.Process.Flush}
 	below.Traps, below.Duration = []Trap{{"stale", time.Second}}, 70*time.Second
-	return append(confirms(), late, twice, volatile, ghost, below, liveRivals())
+
+	one := *below
+	raised := &one
+	raised.Name, raised.About = "raised", "prepares that come once more between the moment at which the retention is raised and that at which it is in force"
+	raised.Traps = []Trap{{"stale", 20 * time.Second}}
+	return append(confirms(), late, raised, twice, volatile, ghost, below, liveRivals())
 }
 
 // liveRivals: transactions that want the same keys of two partitions, in opposite orders, and nothing that goes wrong: the

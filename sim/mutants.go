@@ -105,7 +105,7 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.AbortOnDepose, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.GhostNoTerm, Scenarios: []string{"ghost"}, Seeds: 8},
 		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"below"}, Seeds: 6},
-		{Mutant: invariant.GCApplied, Scenarios: []string{"below"}, Seeds: 6},
+		{Mutant: invariant.GCApplied, Scenarios: []string{"raised"}, Seeds: 6},
 	}
 }
 
@@ -125,9 +125,9 @@ func storageMutants() []MutantCase {
 	return []MutantCase{
 		{Mutant: invariant.NoSyncBeforeAnswer, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
-		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
+		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"rejoin"}, Seeds: 20},
 		{Mutant: invariant.RecycledAccepted, Scenarios: disks, Seeds: 10},
-		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 60},
+		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"goesback"}, Seeds: 20},
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 40},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},

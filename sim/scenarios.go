@@ -116,7 +116,7 @@ func scenarios() []*Scenario {
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		looptraps(), sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(), rejoin(), aheadOfTime(), staleGrants(), overload(), carried(),
+		looptraps(), sticky(), regain(), horizon(), collected(), window(), bitrot(), rollback(), rejoin(), goesBack(), aheadOfTime(), staleGrants(), overload(), carried(),
 		engineFull(), engineFault(), engineRot(), followers(), closing(), deaf(), arriving(),
 		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
