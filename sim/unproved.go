@@ -40,10 +40,9 @@ const (
 // forget silences a participant: all its raft messages are lost.
 func (w *World) forget(id kv.PartitionID) {
 	f := &w.traps.calls.forgetting
-	f.silent = map[kv.PartitionID]ns{id: w.now + confirmTime}
+	w.silence(id, 0, confirmTime)
 	f.idle = [2]ns{w.now + overwritten, w.now + confirmTime}
 	f.readsUntil = w.now + confirmTime + readsOnly
-	w.trace.line("p%d is silent for %dms", id, confirmTime/ms)
 	w.after(overwritten, w.jumpAll)
 }
 
@@ -52,6 +51,13 @@ func (w *World) jumpAll() {
 	for _, m := range w.machines {
 		m.clock.wall += 11 * 60 * s
 	}
+}
+
+// silence loses the raft messages of a group, those of one node, or of all if it is 0.
+func (w *World) silence(id kv.PartitionID, at kv.NodeID, d ns) {
+	f := &w.traps.calls.forgetting
+	f.silent, f.silentAt = map[kv.PartitionID]ns{id: w.now + d}, at
+	w.trace.line("p%d is silent for %dms, at node %d", id, d/ms, at)
 }
 
 // silenced reports whether a raft message is lost because its group is silent.
@@ -162,9 +168,9 @@ func (w *World) lag() {
 	f := &w.traps.calls.forgetting
 	f.deaf = id
 	w.after(s/2, func() {
-		f.deaf, f.silentAt = 0, x.m.id%kv.NodeID(len(w.machines))+1
+		f.deaf = 0
 		w.forget(id)
-		f.silent[id] = f.readsUntil
+		w.silence(id, x.m.id%kv.NodeID(len(w.machines))+1, confirmTime+readsOnly)
 	})
 }
 
