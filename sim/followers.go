@@ -184,7 +184,7 @@ func (w *World) tellLate(id kv.PartitionID, y, z kv.NodeID, until ns) {
 		return
 	}
 	if _, lease, _ := p.lease(id); lease != 0 {
-		w.net.slow(y, z, 2*s, 300*ms)
+		w.net.slow(y, z, 2*s, 100*ms) // less than a draw may take
 		return
 	}
 	if l, _ := w.leader(id); l != nil && l.m.id == z {
