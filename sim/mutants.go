@@ -46,7 +46,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.NoIncRelease, Scenarios: []string{"live-back"}, Seeds: 5},
 		{Mutant: invariant.AckOfOtherLoop, Scenarios: []string{"looptraps"}, Seeds: 5},
 		{Mutant: invariant.RenewWhileStalled, Scenarios: []string{"live-loop"}, Seeds: 3},
-		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 40},
+		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 80},
 		{Mutant: invariant.CheckBefore, Scenarios: []string{"paused", "regain", "slowread"}, Seeds: 6, Harmless: "a check of the lease before an applied, monotone state is read is linearizable too (rule L17)"},
 	}
 }
@@ -57,7 +57,7 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.NoTerm, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.SelfRestart, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.EvalSurvives, Scenarios: txn, Seeds: 20},
-		{Mutant: invariant.ServeEarly, Scenarios: []string{"slowapply", "transactions"}, Seeds: 20},
+		{Mutant: invariant.ServeEarly, Scenarios: []string{"slowapply", "transactions"}, Seeds: 60},
 		{Mutant: invariant.DrawRide, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.DrawFirst, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.ReadNoAwait, Scenarios: txn, Seeds: 10},
@@ -86,7 +86,7 @@ func transactionMutants() []MutantCase {
 func twoPhaseMutants() []MutantCase {
 	crossing := []string{"crossing", "lists"}
 	return []MutantCase{
-		{Mutant: invariant.StrongNoAwaitCoord, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.StrongNoAwaitCoord, Scenarios: crossing, Seeds: 60},
 		{Mutant: invariant.DrawFirst2, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.NoWound, Scenarios: []string{"live-rivals"}, Seeds: 3},
 		{Mutant: invariant.AnchorLatch, Scenarios: []string{"live-rivals"}, Seeds: 3},
@@ -95,7 +95,7 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.WoundProposed, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.LockIsAnswer, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.NoRecAborted, Scenarios: crossing, Seeds: 40},
-		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 20},
+		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 60},
 		{Mutant: invariant.AckEarly, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.DupAck, Scenarios: []string{"twice"}, Seeds: 10},
 		{Mutant: invariant.SharedVolatile, Scenarios: []string{"volatile"}, Seeds: 10},
