@@ -34,30 +34,31 @@ const (
 
 // The mutants of one-partition transactions (rules A to D, I).
 const (
-	NoTerm          Mutant = "NoTerm"
-	SelfRestart     Mutant = "SelfRestart"
-	EvalSurvives    Mutant = "EvalSurvives"
-	ServeEarly      Mutant = "ServeEarly"
-	DrawRide        Mutant = "DrawRide"
-	DrawFirst       Mutant = "DrawFirst"
-	ReadNoAwait     Mutant = "ReadNoAwait"
-	UndecidedNoWait Mutant = "UndecidedNoWait"
-	NoSeen          Mutant = "NoSeen"
-	NoHorizon       Mutant = "NoHorizon"
-	LatchToPropose  Mutant = "LatchToPropose"
-	PipeNoValidate  Mutant = "PipeNoValidate"
-	PipeEarly       Mutant = "PipeEarly"
-	ReplyEarly      Mutant = "ReplyEarly"
-	AwaitBeforeDraw Mutant = "AwaitBeforeDraw"
-	StrongNoAwait   Mutant = "StrongNoAwait"
-	SnapBeforeAwait Mutant = "SnapBeforeAwait"
-	NoGCRead        Mutant = "NoGCRead"
-	NoGCCommit      Mutant = "NoGCCommit"
-	OutcomeNoMark   Mutant = "OutcomeNoMark"
-	WindowForgets   Mutant = "WindowForgets"
-	WindowWaits     Mutant = "WindowWaits"
-	HeardUnproven   Mutant = "HeardUnproven" // of docs/adr/0005
-	DrawSeqRestarts Mutant = "DrawSeqRestarts"
+	NoTerm           Mutant = "NoTerm"
+	SelfRestart      Mutant = "SelfRestart"
+	EvalSurvives     Mutant = "EvalSurvives"
+	ServeEarly       Mutant = "ServeEarly"
+	DrawRide         Mutant = "DrawRide"
+	DrawFirst        Mutant = "DrawFirst"
+	ReadNoAwait      Mutant = "ReadNoAwait"
+	UndecidedNoWait  Mutant = "UndecidedNoWait"
+	NoSeen           Mutant = "NoSeen"
+	NoHorizon        Mutant = "NoHorizon"
+	LatchToPropose   Mutant = "LatchToPropose"
+	PipeNoValidate   Mutant = "PipeNoValidate"
+	PipeEarly        Mutant = "PipeEarly"
+	ReplyEarly       Mutant = "ReplyEarly"
+	AwaitBeforeDraw  Mutant = "AwaitBeforeDraw"
+	StrongNoAwait    Mutant = "StrongNoAwait"
+	SnapBeforeAwait  Mutant = "SnapBeforeAwait"
+	NoGCRead         Mutant = "NoGCRead"
+	NoGCCommit       Mutant = "NoGCCommit"
+	OutcomeNoMark    Mutant = "OutcomeNoMark"
+	OutcomeForgotten Mutant = "OutcomeForgotten"
+	WindowForgets    Mutant = "WindowForgets"
+	WindowWaits      Mutant = "WindowWaits"
+	HeardUnproven    Mutant = "HeardUnproven" // of docs/adr/0005
+	DrawSeqRestarts  Mutant = "DrawSeqRestarts"
 )
 
 // The mutants of two-phase commit (rules D to H).
@@ -73,6 +74,7 @@ const (
 	NoRecAborted       Mutant = "NoRecAborted"
 	UndecidedCache     Mutant = "UndecidedCache"
 	AckEarly           Mutant = "AckEarly"
+	DupAck             Mutant = "DupAck"
 	SharedVolatile     Mutant = "SharedVolatile"
 	NoShared           Mutant = "NoShared"
 	ConfirmEarly       Mutant = "ConfirmEarly"
@@ -111,6 +113,7 @@ const (
 	FullDropsApply      Mutant = "FullDropsApply"
 	IngestErrorIgnored  Mutant = "IngestErrorIgnored"
 	DamageServed        Mutant = "DamageServed"
+	LocksSurviveIngest  Mutant = "LocksSurviveIngest" // a copy without locks leaves those that came while it arrived
 )
 
 // The mutants of bounded queues.

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -121,7 +122,7 @@ func (t *tables) closeWriter() error {
 // passSection ends the section under way while the copy arrives. If nothing came for it, what the store
 // will hold there must go all the same: the old replica goes on, so that what it holds now says nothing.
 func (t *tables) passSection() error {
-	if t.sections[0].kind != kindData {
+	if t.sections[0].kind != kindData && !invariant.Mutated(invariant.LocksSurviveIngest) {
 		if err := t.openTable(); err != nil {
 			return err
 		}

@@ -106,7 +106,7 @@ func (k *lookup) evaluated(l *leader, _ *ReadTask, r *ReadResult) {
 	switch {
 	case r.Err != nil:
 		l.answer(&k.ticket, nil, r.Err)
-	case r.Committed != 0:
+	case r.Committed != 0 && !invariant.Mutated(invariant.OutcomeForgotten):
 		l.answerCommitted(&k.ticket, r.Committed, &results{sums: r.Sums})
 	default:
 		l.notFound(k, r.Horizon)

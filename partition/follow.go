@@ -156,9 +156,9 @@ func (t *ReadTask) Answered(i int, resp *kv.Response, err *kv.Error) bool {
 	switch {
 	case f.fates[i].known:
 		return true
-	case err != nil:
-		return false
-	case resp.Outcome == kv.OutcomeAborted && !invariant.Mutated(invariant.NoRecAbortedF):
+	case noRecord(resp, err) && invariant.Mutated(invariant.NoRecAbortedF):
+		resp = &kv.Response{}
+	case err != nil, resp.Outcome == kv.OutcomeAborted:
 		return false
 	}
 	f.left--
@@ -167,6 +167,11 @@ func (t *ReadTask) Answered(i int, resp *kv.Response, err *kv.Error) bool {
 		f.fates[i].commit = resp.Timestamp
 	}
 	return true
+}
+
+// noRecord reports whether an anchor says that it has no record of a transaction, or none any more.
+func noRecord(resp *kv.Response, err *kv.Error) bool {
+	return err == nil && resp.Outcome == kv.OutcomeAborted || err != nil && err.Kind == kv.Expired
 }
 
 // Again is the same read with what the anchors have said; false: not all have answered.

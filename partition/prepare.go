@@ -91,7 +91,7 @@ func (l *leader) admitPrepare(id RequestID, req *kv.Request) {
 
 // prepareAgain answers another copy of a Prepare.
 func (l *leader) prepareAgain(p *prepared, id RequestID) {
-	if p.phase >= locked {
+	if p.phase >= locked || p.phase == locking && invariant.Mutated(invariant.DupAck) {
 		l.sink.Reply(id, p.acknowledgement(l), nil)
 		return
 	}

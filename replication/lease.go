@@ -137,7 +137,7 @@ type Guard struct {
 	Term  kv.Term
 	Until kv.Instant
 	cell  *atomic.Uint64
-	loop  kv.Instant // the loop's time at the decision, for a planted bug
+	group *Group // for a planted bug
 }
 
 // Guard is the group's lease now; ok is false if there is none.
@@ -149,7 +149,7 @@ func (g *Group) Guard() (Guard, bool) {
 	if until <= now && !invariant.Mutated(invariant.TermNotCompared) || !g.Serves() {
 		return Guard{}, false
 	}
-	return Guard{Term: g.last.term, Until: until, cell: g.lead.cell, loop: now}, true
+	return Guard{Term: g.last.term, Until: until, cell: g.lead.cell, group: g}, true
 }
 
 // Holds reports whether the lease still stands; fresh must be read after what it guards was read.
@@ -160,7 +160,7 @@ func (d Guard) Holds(fresh kv.Instant) bool {
 	case invariant.Mutated(invariant.CheckBefore), invariant.Mutated(invariant.CachedClock):
 		return true
 	case invariant.Mutated(invariant.TermNotCompared):
-		return d.cell.Load() != 0 // leads, in whatever term; a lease of that term would end later than Until
+		return fresh < d.group.LeaseUntil() // of whatever term
 	}
 	return fresh < d.Until && d.cell.Load() == uint64(d.Term)
 }

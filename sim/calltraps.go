@@ -12,9 +12,10 @@ import (
 
 // callTraps are the traps that look at what leaders of partitions ask each other.
 type callTraps struct {
-	copies []callCopy            // of prepares, oldest first
-	silent map[kv.PartitionID]ns // groups whose raft messages are all lost until then
-	sprung bool                  // of a trap that is sprung once in a run
+	copies []callCopy // of prepares, oldest first
+	oneway [2]int     // partitions of the workload of that name, if they are not the first two
+
+	forgetting
 }
 
 // callCopy is a call that was on its way once, and may be delivered once more.
@@ -45,6 +46,11 @@ func (t *traps) called(w *World, from, to kv.NodeID, raw []byte, q *kv.Request) 
 				}
 			})
 		}
+	case q.Prepare != nil && t.byEvent["twice"]:
+		if w.rng.IntN(2) == 0 {
+			x := callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}
+			w.after(w.upTo(10*ms), x.again)
+		}
 	case q.Prepare != nil && w.hasTrap("stale"):
 		if len(t.calls.copies) == copiesMax {
 			t.calls.copies = slices.Delete(t.calls.copies, 0, copiesMax/2)
@@ -68,9 +74,10 @@ func (t *traps) staleCopies(w *World, id kv.PartitionID, at *process) (all []cal
 	return all
 }
 
-// trapStale delivers a late copy of a prepare, whose locks may stay for a while (rule J2).
+// trapStale delivers late copies of prepares, whose locks may stay for a while (rule J2).
 func trapStale(w *World, id kv.PartitionID, x, _, _ kv.NodeID) {
-	if all := w.traps.staleCopies(w, id, w.machine(x).alive()); len(all) > 0 {
+	all := w.traps.staleCopies(w, id, w.machine(x).alive())
+	for n := min(len(all), 4); n > 0; n-- {
 		all[w.rng.IntN(len(all))].again()
 	}
 }
@@ -90,42 +97,6 @@ func (t *traps) raised(w *World, p *process, a *replication.Append) {
 	}
 }
 
-// trapConfirm: a participant's leader, at node x, is told to resolve; nothing that it proposes leaves it, it crashes, and its
-// partition has no leader until outcomes as old as that one are forgotten (rule H7).
-func trapConfirm(w *World, id kv.PartitionID, from, x kv.NodeID) {
-	p := w.machine(x).alive()
-	if w.traps.calls.sprung || from == x || p == nil || w.rng.IntN(20) > 0 || w.now > w.phase.endOf-confirmTime-10*s {
-		return
-	}
-	if _, _, leads := p.lease(id); !leads {
-		return
-	}
-	w.traps.calls.sprung = true
-	w.traps.calls.silent = map[kv.PartitionID]ns{id: w.now + confirmTime}
-	w.trace.line("p%d is silent for %dms", id, confirmTime/ms)
-	w.after(20*ms, func() { p.m.crash(confirmTime + 5*s) })
-	w.after(overwritten, w.jumpAll)
-}
-
-// Times of trapConfirm: until the version that is the outcome is overwritten, and from then on longer than a node waits before
-// it looks what can be forgotten.
-const (
-	overwritten = 6 * s
-	confirmTime = overwritten + 36*s
-)
-
-// jumpAll lets all wall clocks jump by more than outcomes and versions are kept.
-func (w *World) jumpAll() {
-	for _, m := range w.machines {
-		m.clock.wall += 11 * 60 * s
-	}
-}
-
-// silenced reports whether a raft message is lost because its group is silent.
-func (t *traps) silenced(w *World, f *replication.Frame) bool {
-	return w.now < t.calls.silent[f.Partition] && !w.phase.calm
-}
-
 // trapGhost: x loses the other replicas of its partition and believes for a while that it leads; others have no replica, and
 // ask it what became of the transactions of its successor (rule E5).
 func trapGhost(w *World, _ kv.PartitionID, x, y, z kv.NodeID) {
@@ -139,14 +110,13 @@ func callScenarios() []*Scenario {
 	late := crossing("late", "prepares that come once more when all is over", Share{"handover", 2}, Share{"twins", 1}, Share{"append", 1})
 	late.Traps = []Trap{{"late", 0}}
 
-	confirm := horizon()
-	confirm.Name, confirm.About = "confirm", "a participant that goes away when it is told to resolve, and comes back when outcomes of that time are forgotten"
-	confirm.Script.Act, confirm.Partitions, confirm.Process = nil, 2, ProcessFaults{Flush: confirm.Process.Flush, Transfer: 3 * time.Second}
-	confirm.Network = NetworkFaults{DelayMin: 100 * us, DelayMax: 400 * us}
-	confirm.Load.Mix, confirm.Load.Cross, confirm.Load.Keys, confirm.Load.Clients = []Share{{"oneway", 1}}, 0.3, 4, 16
-	confirm.Clients.Cancel = 1 // or those who wait for the silent partition would hold the locks in the other one
-	confirm.Load.PatienceMin, confirm.Load.PatienceMax, confirm.Load.CopyPatience = 200*ms, 800*ms, 300*ms
-	confirm.Traps, confirm.Duration = []Trap{{"confirm", 0}}, 75*time.Second
+	twice := crossing("twice", "prepares that come twice at once, and take long to be applied", Share{"handover", 2}, Share{"twins", 1}, Share{"append", 1})
+	twice.Traps, twice.Disk.ApplyMax = []Trap{{"twice", 0}}, 20*ms
+
+	volatile := crossing("volatile", "transactions that read where leaders change while they wait for others", Share{"skew", 1})
+	volatile.Process, volatile.Links = ProcessFaults{Flush: volatile.Process.Flush, Transfer: 100 * time.Millisecond}, LinkFaults{}
+	volatile.Network.Spike, volatile.Network.SpikeMax = 0.05, 150*ms
+	volatile.Load.Keys, volatile.Load.Clients = 3, 24
 
 	ghost := crossing("ghost", "leaders that are cut off from their group alone, and are asked by others", Share{"append", 3}, Share{"handover", 1}, Share{"twins", 1})
 	ghost.Nodes, ghost.Partitions, ghost.Load.Cross = 5, 4, 0.8
@@ -160,8 +130,13 @@ func callScenarios() []*Scenario {
 	below.Script.Act = func(w *World) { w.regularly(4*time.Second, w.phase.endOf, w.jumpAll) }
 	below.Load.Mix, below.Load.Cross, below.Load.Keys = []Share{{"handover", 1}, {"twins", 1}}, 0.8, 100
 	below.Disk.ApplyMax, below.Process = 20*ms, ProcessFaults{Flush: below.Process.Flush}
-	below.Traps, below.Duration = []Trap{{"stale", 5 * time.Second}}, 70*time.Second
-	return []*Scenario{late, confirm, ghost, below, liveRivals()}
+	below.Traps, below.Duration = []Trap{{"stale", time.Second}}, 70*time.Second
+
+	one := *below
+	raised := &one
+	raised.Name, raised.About = "raised", "prepares that come once more between the moment at which the retention is raised and that at which it is in force"
+	raised.Traps = []Trap{{"stale", 20 * time.Second}}
+	return append(confirms(), late, raised, twice, volatile, ghost, below, liveRivals())
 }
 
 // liveRivals: transactions that want the same keys of two partitions, in opposite orders, and nothing that goes wrong: the
@@ -198,18 +173,39 @@ func rival(c *client, then func()) {
 	})
 }
 
-// oneway writes a key of the first partition, or that and one of the second, or reads both: no anchor is in the second.
+// oneway writes a key of a partition, or that and one of the next one, or reads both: no anchor is in the last one.
 func oneway(c *client, then func()) {
 	w := c.w
+	f := &w.traps.calls.forgetting
+	if w.now >= f.idle[0] && w.now < f.idle[1] {
+		w.after(f.idle[1]-w.now+w.upTo(min(s, f.idle[1]-f.idle[0])/10), then)
+		return
+	}
 	end := func(*check.Op) { then() }
-	keys := []kv.Key{w.key(0, "onw", c.someKey()), w.key(1, "onw", c.someKey())}
-	if w.rng.IntN(3) == 0 {
+	from, to := w.traps.calls.oneway[0], w.traps.calls.oneway[1]
+	if from == to {
+		from = w.rng.IntN(w.cfg.Partitions - 1)
+		to = from + 1
+	}
+	keys := []kv.Key{w.key(from, "onw", c.someKey()), w.key(to, "onw", c.someKey())}
+	over := w.now >= f.idle[1] && w.now < f.readsUntil
+	switch {
+	case over && len(f.old) > 0:
+		c.again(f, end)
+		return
+	case over || f.deaf == 0 && w.rng.IntN(3) == 0:
 		c.readAll(keys, readOpts{}, end)
 		return
 	}
 	writes := []kv.Write{{Kind: kv.WritePut, Key: keys[0], Value: w.value()}}
-	if w.chance(w.cfg.Load.Cross) {
+	crosses := w.chance(w.cfg.Load.Cross) && w.now >= f.readsUntil
+	if crosses {
 		writes = append(writes, kv.Write{Kind: kv.WritePut, Key: keys[1], Value: w.value()})
 	}
-	c.commit(change{writes: writes, age: c.age()}, end)
+	c.commit(change{writes: writes, age: c.age()}, func(o *check.Op) {
+		if crosses && o.Result == check.Done && f.deaf != 0 {
+			f.old = append(f.old, oldCommit{keys[1], o.Timestamp})
+		}
+		then()
+	})
 }

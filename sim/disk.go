@@ -12,10 +12,11 @@ type DiskFaults struct {
 
 // disk is how one machine's disk behaves now.
 type disk struct {
-	w      *World
-	faults DiskFaults
-	stall  ns   // nothing completes before
-	broken bool // a sync was made to fail
+	w       *World
+	faults  DiskFaults
+	stall   ns   // nothing completes before
+	applies ns   // nothing is applied before
+	broken  bool // a sync was made to fail
 }
 
 const writeWithoutSync = 10 * us
@@ -34,7 +35,7 @@ func (d *disk) applyTime() ns {
 	if d.w.rng.IntN(50) == 0 {
 		t += d.w.upTo(10 * d.faults.ApplyMax)
 	}
-	return t
+	return t + max(0, d.applies-d.w.now)
 }
 
 func (d *disk) readTime() ns { return us + d.w.upTo(d.faults.ReadMax) }

@@ -54,6 +54,17 @@ func (m *machine) flip(path string, from, used int64) {
 // trapRejoin: z hears nothing for a while, so that what is acknowledged is on x and y only; then y crashes and its log
 // loses some of that, and x is gone: whoever lets y vote lets z lead without it (rule 56).
 func trapRejoin(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
+	w.partFrom(x, y, z, func(y, z kv.NodeID) {
+		apart := 250*ms + w.upTo(250*ms)
+		w.net.cutBoth(x, z, apart+3*s, false)
+		w.net.cutBoth(y, z, apart+30*ms, false)
+		w.after(apart, func() { w.loseNewest(id, w.machine(y), x, 40) })
+	})
+}
+
+// partFrom lets a trap part x and y from z, once x has the oracle: without it nobody could commit there. y is the one whose
+// disk may be damaged.
+func (w *World) partFrom(x, y, z kv.NodeID, trap func(y, z kv.NodeID)) {
 	if w.traps.victim == 0 {
 		w.traps.victim = y
 	}
@@ -63,10 +74,47 @@ func trapRejoin(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
 	if w.traps.victim != y {
 		return
 	}
-	apart := 250*ms + w.upTo(250*ms)
-	w.net.cutBoth(x, z, apart+3*s, false)
-	w.net.cutBoth(y, z, apart+30*ms, false)
-	w.after(apart, func() { w.loseNewest(id, w.machine(y), x, 40) })
+	w.transfer(kv.SystemPartition, x)
+	w.after(100*ms, func() { trap(y, z) })
+}
+
+// trapGoesBack is trapRejoin with a log that goes back to an older state of itself, behind what the engine has: whoever
+// takes the engine's word for the log's loses what is acknowledged and in neither (rule 54).
+func trapGoesBack(w *World, _ kv.PartitionID, x, y, z kv.NodeID) {
+	w.partFrom(x, y, z, func(y, z kv.NodeID) {
+		m := w.machine(y)
+		p := m.alive()
+		if p == nil || m.dead {
+			return
+		}
+		old, then := m.logFS.Clone(), p.log.written.clone()
+		w.after(150*ms, func() {
+			if m.alive() == p {
+				p.applier.tryFlush()
+			}
+		})
+		apart := 250*ms + w.upTo(150*ms)
+		w.net.cutBoth(x, z, apart+3*s, false)
+		w.net.cutBoth(y, z, apart+30*ms, false)
+		w.after(apart, func() {
+			if m.alive() == p && p.knowsMore(then) {
+				w.net.cutBoth(x, y, 3*s, false)
+				m.goBack(old, 20*ms)
+			}
+		})
+	})
+}
+
+// goBack lets the log of a machine be what it was once, when the machine is back after d.
+func (m *machine) goBack(old *wal.MemFS, d ns) {
+	w := m.w
+	w.traps.flipped[m.id] = true
+	w.trace.note(45, uint64(m.id))
+	w.trace.line("node %d: the log goes back", m.id)
+	w.hist.counts["rollback"]++
+	m.crash(d)
+	m.logFS = old
+	m.logFS.Crash(w.rng, wal.CrashLose)
 }
 
 // loseNewest damages the newest record that a machine has of a group, as soon as records of other groups follow it: in the
@@ -97,6 +145,14 @@ func rejoin() *Scenario {
 	c.Node = smallLog
 	c.Traps = []Trap{{"rejoin", 6 * time.Second}}
 	c.Duration = 40 * time.Second
+	return c
+}
+
+// goesBack is rejoin with a log that goes back instead of one that is damaged.
+func goesBack() *Scenario {
+	c := rejoin()
+	c.Name, c.About = "goesback", "a replica's log forgets what only it and its leader have, and the leader goes away"
+	c.Traps, c.Partitions, c.Duration = []Trap{{"goesback", 4 * time.Second}}, 2, 40*time.Second
 	return c
 }
 
@@ -134,13 +190,7 @@ func trapRollback(w *World) {
 		if m.alive() != p || !p.knowsMore(then) {
 			return
 		}
-		w.traps.flipped[m.id] = true
-		w.trace.note(45, uint64(m.id))
-		w.trace.line("node %d: the log goes back", m.id)
-		w.hist.counts["rollback"]++
-		m.crash(w.between(20*ms, 300*ms))
-		m.logFS = old
-		m.logFS.Crash(w.rng, wal.CrashLose)
+		m.goBack(old, w.between(20*ms, 300*ms))
 	})
 }
 

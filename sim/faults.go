@@ -106,6 +106,12 @@ func (m *machine) failSync() {
 	m.logFS.FailSync(1)
 }
 
+// mendLog ends what failSync began. More than one may have struck: a log that has failed syncs no more.
+func (m *machine) mendLog() {
+	m.disk.broken = false
+	m.logFS.FailSync(0)
+}
+
 // fill leaves the machine's log no room to grow for a while.
 func (m *machine) fill(d ns) {
 	fs := m.logFS
@@ -211,9 +217,9 @@ func (w *World) calmDown() {
 	w.trace.line("faults end")
 	w.net.heal()
 	for _, m := range w.machines {
-		m.disk.stall, m.disk.broken = 0, false
+		m.disk.stall = 0
+		m.mendLog()
 		m.logFS.SetCapacity(0)
-		m.logFS.FailSync(0)
 		m.engineDisk.space()
 		if p := m.process; p != nil && !p.dead {
 			p.halt.paused, p.halt.freeze = min(p.halt.paused, w.now), 0

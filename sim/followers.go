@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/replication"
 	"github.com/kvd-db/kvd/sim/check"
 )
 
@@ -144,9 +145,10 @@ func closing() *Scenario {
 
 // deaf is leaders that were replaced and do not know it, and go on closing timestamps.
 func deaf() *Scenario {
-	c := trapped("deaf", "a leader that was replaced does not hear of it, and draws timestamps", Trap{"deaf", 4 * time.Second})
+	c := trapped("deaf", "a leader that was replaced does not hear of it, and draws timestamps", Trap{"deaf", 4500 * time.Millisecond})
 	c.Load.Clients, c.Load.Keys, c.Load.Think = 16, 4, 4*ms
 	c.Load.Mix = []Share{{"follow", 4}, {"stale", 1}, {"writer", 1}}
+	c.Params = func(p *replication.Params) { p.ElectionTicks = 50 } // it believes in itself for long
 	c.Duration = 40 * time.Second
 	return c
 }
@@ -168,25 +170,25 @@ func trapDeaf(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
 	w.traps.hold = w.now + asleep + 700*ms
 	w.traps.avoid, w.traps.avoidUntil = x, w.now+asleep+3*s
 	w.after(asleep, func() {
-		for _, o := range []kv.NodeID{y, z} {
-			w.net.mute(x, o, 3*s)
-			w.net.mute(o, x, 3*s)
-		}
+		w.silence(id, x, 3*s) // the group alone: x must find the oracle
 		w.net.cutBoth(x, y, 3*s, false)
 		w.net.cutBoth(x, z, 700*ms, false)
 		w.tellLate(id, y, z, w.now+1500*ms)
 	})
 }
 
-// tellLate makes what y says to z late, as soon as y leads.
+// tellLate makes what y says to z late, as soon as y leads; if z was elected it hands over.
 func (w *World) tellLate(id kv.PartitionID, y, z kv.NodeID, until ns) {
 	p := w.machine(y).alive()
 	if p == nil || w.now >= until {
 		return
 	}
 	if _, lease, _ := p.lease(id); lease != 0 {
-		w.net.slow(y, z, 800*ms, 300*ms)
+		w.net.slow(y, z, 2*s, 100*ms) // less than a draw may take
 		return
 	}
-	w.after(5*ms, func() { w.tellLate(id, y, z, until) })
+	if l, _ := w.leader(id); l != nil && l.m.id == z {
+		w.transfer(id, y)
+	}
+	w.after(10*ms, func() { w.tellLate(id, y, z, until) })
 }

@@ -20,6 +20,7 @@ type logThread struct {
 	freed   uint64 // segments below it can go, once what is queued is written
 	freeing uint64 // the same, once the batch is written
 	grown   uint64 // the newest segment that the loops were told of
+	ready   uint64 // the segment after which one is ready, or will be soon
 	written written
 	newest  wal.Position                    // of the first record of the batch that was synced last: a crash leaves it there
 	places  map[kv.PartitionID]wal.Position // of the longest of each group's newest records: that with its entries
@@ -142,7 +143,26 @@ func (t *logThread) stored(batch []*replication.Append, pos [][]wal.Position) {
 		l.post(fromLog, func(now kv.Instant) { l.node.Stored(now, as, ps) })
 	}
 	t.grew(t.log.Stats().Segment)
+	t.prepare()
 }
+
+// prepare has the next segment ready before it is needed, as the host does beside the writer. With no room
+// for one, the write that needs it finds that out.
+func (t *logThread) prepare() {
+	s := t.log.Stats().Segment
+	if s == t.ready {
+		return
+	}
+	t.ready = s
+	t.p.later(t.p.w.upTo(prepareAfter), func() {
+		if err := t.log.PrepareNext(); err != nil {
+			t.p.w.trace.line("node %d: no segment is ready: %v", t.p.m.id, err) // of a failed sync the next write will tell
+		}
+	})
+}
+
+// prepareAfter is after how long, at most, the host looks for a segment to prepare.
+const prepareAfter = 100 * ms
 
 // grew tells all loops that the log has a new segment.
 func (t *logThread) grew(segment uint64) {

@@ -36,7 +36,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.MarkNoEpoch, Scenarios: []string{"epochy"}, Seeds: 40},
 		{Mutant: invariant.NoOwnTerm, Scenarios: []string{"slowapply"}, Seeds: 10},
 		{Mutant: invariant.LeaseAfterTransfer, Scenarios: []string{"xfer"}, Seeds: 10},
-		{Mutant: invariant.TermNotCompared, Scenarios: []string{"regain"}, Seeds: 100},
+		{Mutant: invariant.TermNotCompared, Scenarios: []string{"regain"}, Seeds: 10},
 		{Mutant: invariant.CachedClock, Scenarios: []string{"paused"}, Seeds: 20},
 		{Mutant: invariant.FrameTag, Scenarios: []string{"frame"}, Seeds: 1},
 		{Mutant: invariant.JointUnion, Scenarios: []string{"jointunion"}, Seeds: 1},
@@ -46,7 +46,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.NoIncRelease, Scenarios: []string{"live-back"}, Seeds: 5},
 		{Mutant: invariant.AckOfOtherLoop, Scenarios: []string{"looptraps"}, Seeds: 5},
 		{Mutant: invariant.RenewWhileStalled, Scenarios: []string{"live-loop"}, Seeds: 3},
-		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 40},
+		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 80},
 		{Mutant: invariant.CheckBefore, Scenarios: []string{"paused", "regain", "slowread"}, Seeds: 6, Harmless: "a check of the lease before an applied, monotone state is read is linearizable too (rule L17)"},
 	}
 }
@@ -57,7 +57,7 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.NoTerm, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.SelfRestart, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.EvalSurvives, Scenarios: txn, Seeds: 20},
-		{Mutant: invariant.ServeEarly, Scenarios: []string{"slowapply", "transactions"}, Seeds: 20},
+		{Mutant: invariant.ServeEarly, Scenarios: []string{"slowapply", "transactions"}, Seeds: 60},
 		{Mutant: invariant.DrawRide, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.DrawFirst, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.ReadNoAwait, Scenarios: txn, Seeds: 10},
@@ -72,6 +72,7 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.StrongNoAwait, Scenarios: txn, Seeds: 20},
 		{Mutant: invariant.SnapBeforeAwait, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.OutcomeNoMark, Scenarios: txn, Seeds: 20},
+		{Mutant: invariant.OutcomeForgotten, Scenarios: txn, Seeds: 10},
 		{Mutant: invariant.NoGCRead, Scenarios: []string{"collected"}, Seeds: 5},
 		{Mutant: invariant.NoGCCommit, Scenarios: []string{"collected"}, Seeds: 5},
 		{Mutant: invariant.HoldForgotten, Scenarios: []string{"held"}, Seeds: 5},
@@ -86,7 +87,7 @@ func transactionMutants() []MutantCase {
 func twoPhaseMutants() []MutantCase {
 	crossing := []string{"crossing", "lists"}
 	return []MutantCase{
-		{Mutant: invariant.StrongNoAwaitCoord, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.StrongNoAwaitCoord, Scenarios: crossing, Seeds: 60},
 		{Mutant: invariant.DrawFirst2, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.NoWound, Scenarios: []string{"live-rivals"}, Seeds: 3},
 		{Mutant: invariant.AnchorLatch, Scenarios: []string{"live-rivals"}, Seeds: 3},
@@ -96,15 +97,17 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.LockIsAnswer, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.FirstUnproven, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.NoRecAborted, Scenarios: crossing, Seeds: 40},
-		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 40},
+		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 60},
 		{Mutant: invariant.AckEarly, Scenarios: crossing, Seeds: 20},
-		{Mutant: invariant.SharedVolatile, Scenarios: crossing, Seeds: 100},
+		{Mutant: invariant.DupAck, Scenarios: []string{"twice"}, Seeds: 10},
+		{Mutant: invariant.SharedVolatile, Scenarios: []string{"volatile"}, Seeds: 10},
 		{Mutant: invariant.NoShared, Scenarios: crossing, Seeds: 20},
-		{Mutant: invariant.ConfirmEarly, Scenarios: []string{"confirm"}, Seeds: 30},
+		{Mutant: invariant.ConfirmEarly, Scenarios: []string{"confirm"}, Seeds: 10},
+		{Mutant: invariant.ConfirmUnproved, Scenarios: []string{"unproved"}, Seeds: 10},
 		{Mutant: invariant.AbortOnDepose, Scenarios: crossing, Seeds: 40},
 		{Mutant: invariant.GhostNoTerm, Scenarios: []string{"ghost"}, Seeds: 8},
 		{Mutant: invariant.ResolveBelowGC, Scenarios: []string{"below"}, Seeds: 20},
-		{Mutant: invariant.GCApplied, Scenarios: []string{"below"}, Seeds: 6},
+		{Mutant: invariant.GCApplied, Scenarios: []string{"raised"}, Seeds: 6},
 	}
 }
 
@@ -113,9 +116,9 @@ func closedMutants() []MutantCase {
 	return []MutantCase{
 		{Mutant: invariant.ClosedNoWait, Scenarios: []string{"closing", "followers"}, Seeds: 20},
 		{Mutant: invariant.ClosedAppliedIdx, Scenarios: []string{"closing", "followers"}, Seeds: 20},
-		{Mutant: invariant.ClosedGhost, Scenarios: []string{"deaf"}, Seeds: 30},
+		{Mutant: invariant.ClosedGhost, Scenarios: []string{"deaf"}, Seeds: 10},
 		{Mutant: invariant.FollowerIgnoresLock, Scenarios: []string{"followers"}, Seeds: 20},
-		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"followers"}, Seeds: 6, Harmless: "the outcome of a commit is its version at the anchor, which outlives the record: only what is older than the outcome horizon could be taken for aborted, and that is answered as expired (rules E1, I9)"},
+		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"lagging"}, Seeds: 6}, // docs/adr/0016
 	}
 }
 
@@ -124,9 +127,9 @@ func storageMutants() []MutantCase {
 	return []MutantCase{
 		{Mutant: invariant.NoSyncBeforeAnswer, Scenarios: disks, Seeds: 10},
 		{Mutant: invariant.AnswersOutOfOrder, Scenarios: disks, Seeds: 20},
-		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"bitrot"}, Seeds: 60},
-		{Mutant: invariant.RecycledAccepted, Scenarios: []string{"storage"}, Seeds: 400},
-		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"rollback"}, Seeds: 60},
+		{Mutant: invariant.TornMiddleCut, Scenarios: []string{"rejoin"}, Seeds: 20},
+		{Mutant: invariant.RecycledAccepted, Scenarios: disks, Seeds: 10},
+		{Mutant: invariant.PebbleAheadAccepted, Scenarios: []string{"goesback"}, Seeds: 20},
 		{Mutant: invariant.FaultyRejoins, Scenarios: []string{"rejoin"}, Seeds: 40},
 		{Mutant: invariant.LogCutPastFlushed, Scenarios: disks, Seeds: 20},
 		{Mutant: invariant.ApplyWithoutIndex, Scenarios: disks, Seeds: 60},
@@ -134,8 +137,21 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.CommitAboveLog, Scenarios: []string{"bitrot"}, Seeds: 20},
 		{Mutant: invariant.FullDropsApply, Scenarios: []string{"enginefull"}, Seeds: 5},
 		{Mutant: invariant.IngestErrorIgnored, Scenarios: []string{"enginefull"}, Seeds: 20},
+		{Mutant: invariant.LocksSurviveIngest, Scenarios: []string{"arriving"}, Seeds: 10},
 		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 60},
 	}
+}
+
+// notPlanted are the names in the rules that cannot be planted here, and why: variants of a rule of which the model found
+// that they break nothing. The code is as they are, so there is nothing to switch off.
+var notPlanted = map[string]string{
+	"AwaitOnce":       "reads await what was under way when they came, and no more (D2)",
+	"GhostTerm":       "questions about a transaction are answered without a lease (E6); GhostNoTerm is the bug beside it",
+	"PipeKey":         "writers of a key follow each other before they are applied (C5b); PipeNoValidate and PipeEarly are the bugs beside it",
+	"ReplyAtCommit":   "clients are answered before their commit is applied (C6); ReplyEarly is the bug beside it",
+	"SeenSkipsLookup": "within the window no outcome is looked up (I8); WindowForgets is the bug beside it",
+	"SeenWindow":      "the ids seen are kept for a while only (I6); WindowForgets and WindowWaits are the bugs beside it",
+	"StaleS":          "a transaction that writes reads at any timestamp already granted (K1)",
 }
 
 func limitMutants() []MutantCase {

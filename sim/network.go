@@ -24,7 +24,6 @@ type link struct {
 	life     uint64 // newest incarnation of the sender that was heard here: its older connections are closed
 	cut      ns     // nothing arrives until then
 	cutBulk  ns     // nothing but heartbeats arrives until then
-	mute     ns     // no raft message arrives until then
 	slow     ns     // everything is late until then, by slowBy
 	slowBy   ns
 	load     linkLoad
@@ -73,12 +72,15 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 	n.w.trace.bytes(raw)
 	if m.Raft != nil {
 		n.w.traps.sent(n.w, from, to, m.Raft)
-		if n.w.traps.silenced(n.w, m.Raft) {
+		if n.w.traps.silenced(n.w, from, to, m.Raft) {
 			return
 		}
 	}
 	if m.Call != nil {
 		n.w.traps.called(n.w, from, to, raw, m.Call.Request)
+		if n.w.traps.loses(n.w, to, m.Call.Request) {
+			return
+		}
 	}
 	if from == to {
 		n.local(from, raw)
@@ -89,7 +91,7 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 		n.breakStreams(from, to)
 		return
 	}
-	if !n.quiet && n.w.chance(n.faults.Drop) || m.Raft != nil && n.w.now < l.mute {
+	if !n.quiet && n.w.chance(n.faults.Drop) {
 		return
 	}
 	lane := 1
@@ -188,13 +190,6 @@ func (n *network) cut(a, b kv.NodeID, d ns, bulk bool) {
 	n.w.trace.line("cut %d>%d for %dms, all but heartbeats %v", a, b, d/ms, bulk)
 }
 
-// mute stops the raft messages from a to b for a time.
-func (n *network) mute(a, b kv.NodeID, d ns) {
-	n.link(a, b).mute = n.w.now + d
-	n.w.trace.note(49, uint64(a), uint64(b), uint64(d))
-	n.w.trace.line("no raft messages %d>%d for %dms", a, b, d/ms)
-}
-
 // cutBoth cuts both directions.
 func (n *network) cutBoth(a, b kv.NodeID, d ns, bulk bool) {
 	n.cut(a, b, d, bulk)
@@ -217,7 +212,7 @@ func (n *network) heal() {
 			if n.w.now < l.cut || n.w.now < l.cutBulk {
 				n.breakStreams(l.from, l.to) // what is cut for long breaks
 			}
-			l.cut, l.cutBulk, l.slow, l.mute = 0, 0, 0, 0
+			l.cut, l.cutBulk, l.slow = 0, 0, 0
 		}
 	}
 }

@@ -116,8 +116,8 @@ func scenarios() []*Scenario {
 		trapped("marky", "a new leader's messages never reach one follower, whose node supports it all the same", Trap{"mark", 2500 * time.Millisecond}),
 		trapped("slowacks", "promises that arrive late, from a leader that is heard no more", Trap{"slowacks", 3 * time.Second}),
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
-		looptraps(), sticky(), regain(), horizon(), collected(), held(), window(), bitrot(), rollback(), rejoin(), aheadOfTime(), staleGrants(), overload(), carried(),
-		engineFull(), engineFault(), engineRot(), followers(), closing(), deaf(),
+		looptraps(), sticky(), regain(), horizon(), collected(), held(), window(), bitrot(), rollback(), rejoin(), goesBack(), aheadOfTime(), staleGrants(), overload(), carried(),
+		engineFull(), engineFault(), engineRot(), followers(), closing(), deaf(), arriving(),
 		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
@@ -207,10 +207,12 @@ func joint() *Scenario {
 // regain cuts a leader off, and gives it the leadership back while it has still reads under way that it
 // began when it led no more.
 func regain() *Scenario {
-	c := trapped("regain", "reads take long, the leader is deposed and comes back meanwhile", Trap{"regain", 2500 * time.Millisecond})
+	c := trapped("regain", "reads take long, the leader is deposed and comes back meanwhile", Trap{"regain", 3 * time.Second})
 	c.Disk.ReadMax = 400 * ms
 	c.Load.Clients, c.Load.Think, c.Load.Keys = 200, 250*ms, 60
 	c.Load.Mix = []Share{{"reader", 8}, {"writer", 1}}
+	c.Params = func(p *replication.Params) { p.ElectionTicks = 50 } // it believes in itself for long
+	c.Duration = 30 * time.Second
 	return c
 }
 

@@ -44,6 +44,12 @@ var smoke = []struct {
 	{"followers", []uint64{1, 2}, 5 * time.Second, 0},
 	{"closing", []uint64{1}, 4 * time.Second, 0},
 	{"deaf", []uint64{1}, 6 * time.Second, 0},
+	{"twice", []uint64{1}, 4 * time.Second, 0},
+	{"volatile", []uint64{1}, 4 * time.Second, 0},
+	{"arriving", []uint64{1}, 6 * time.Second, 0},
+	{"goesback", []uint64{1}, 10 * time.Second, 0},
+	{"unproved", []uint64{1}, 0, 0},
+	{"lagging", []uint64{1}, 0, 0},
 }
 
 // TestSeedsTwice runs each seed twice: nothing is found, and both runs are the same run.
@@ -122,7 +128,7 @@ func TestScenariosAreWhole(t *testing.T) {
 			}
 		}
 		for _, x := range c.Traps {
-			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && !slices.Contains([]string{"xfer", "joint", "ingestfull", "late", "confirm"}, x.Name) {
+			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && !slices.Contains([]string{"xfer", "joint", "ingestfull", "late", "confirm", "twice"}, x.Name) {
 				t.Errorf("scenario %s: trap %q is not known", c.Name, x.Name)
 			}
 		}

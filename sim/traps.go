@@ -44,7 +44,7 @@ type aimed func(w *World, id kv.PartitionID, x, y, z kv.NodeID)
 
 var aimedTraps = map[string]aimed{
 	"iso": trapIso, "mark": trapMark, "slowacks": trapSlowAcks, "drift": trapDrift, "epoch": trapEpoch, "sticky": trapSticky, "regain": trapRegain, "pause": trapPause,
-	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry, "rejoin": trapRejoin,
+	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry, "rejoin": trapRejoin, "goesback": trapGoesBack,
 	"ghost": trapGhost, "stale": trapStale, "deaf": trapDeaf,
 }
 
@@ -179,7 +179,7 @@ func trapLoop(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
 // trapRegain: x is cut off until another one leads, and then leads again, while it has reads under
 // way that came when it had no lease.
 func trapRegain(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
-	d := 800*ms + w.upTo(200*ms)
+	d := 1500*ms + w.upTo(500*ms)
 	w.net.cutBoth(x, y, d, false)
 	w.net.cutBoth(x, z, d, false)
 	w.traps.avoid, w.traps.avoidUntil = x, w.now+d // a write under way would hold all reads of its key

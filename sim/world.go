@@ -126,7 +126,7 @@ func (w *World) fatal(p *process, what string, err error) {
 		return
 	}
 	if p.m.disk.broken { // fatal for the store by contract: the process ends, and comes back
-		p.m.disk.broken = false
+		p.m.mendLog()
 		p.m.crash(w.between(50*ms, 500*ms))
 		return
 	}
@@ -141,7 +141,7 @@ func (w *World) unstartable(p *process, err error) {
 	p.kill()
 	p.abandon()
 	if p.m.disk.broken { // the sync that was to fail has failed
-		p.m.disk.broken = false
+		p.m.mendLog()
 		p.m.restartLater(w.between(50*ms, 500*ms))
 		return
 	}
