@@ -10,7 +10,7 @@ import (
 )
 
 func (w *world) read(p *part, q *kv.Read) *kv.Response {
-	a := &kv.Response{Term: p.term, Timestamp: q.Timestamp}
+	a := &kv.Response{Timestamp: q.Timestamp}
 	if a.Timestamp == 0 && (len(q.Keys) > 1 || q.Stamped || q.NotBefore != 0) {
 		a.Timestamp = w.draw()
 	}
@@ -23,6 +23,14 @@ func (w *world) read(p *part, q *kv.Read) *kv.Response {
 	}
 	if a.Timestamp == 0 && len(a.Rows) > 0 {
 		a.Timestamp = a.Rows[0].Version
+	}
+	return a
+}
+
+// answer is what a node sends: only a leader has a term.
+func (p *part) answer(n *node, a *kv.Response) *kv.Response {
+	if n.id == p.leader {
+		a.Term = p.term
 	}
 	return a
 }
@@ -40,7 +48,7 @@ func (w *world) covered(q *kv.Request) bool {
 }
 
 func (w *world) scan(p *part, q *kv.Scan) *kv.Response {
-	a := &kv.Response{Term: p.term, Timestamp: q.Timestamp}
+	a := &kv.Response{Timestamp: q.Timestamp}
 	if a.Timestamp == 0 {
 		a.Timestamp = w.draw()
 	}

@@ -329,9 +329,9 @@ func (n *node) execute(q *kv.Request) (*kv.Response, *kv.Error) {
 		w.tooOld--
 		return nil, kv.Errorf(kv.TooOld, "forgotten")
 	case q.Read != nil:
-		return w.read(p, q.Read), nil
+		return p.answer(n, w.read(p, q.Read)), nil
 	case q.Scan != nil:
-		return w.scan(p, q.Scan), nil
+		return p.answer(n, w.scan(p, q.Scan)), nil
 	case q.Commit != nil:
 		return w.commit(p, q.Commit)
 	}
