@@ -19,6 +19,9 @@ type draws struct {
 	asked   []asked    // requests under way, oldest first
 	seq     uint64     // begins with the incarnation; a grant also names the loop
 	idleAt  kv.Instant // when the node last asked, or heard of, anything
+	// patience is how long a request stays without an answer before everything is asked for again: twice as long as
+	// the newest answer took. 0 = drawTimeout.
+	patience kv.Instant
 }
 
 type draw struct {
@@ -37,7 +40,8 @@ type asked struct {
 
 const (
 	drawRequestsMax = 8                                  // under way at once
-	drawTimeout     = kv.Instant(150 * time.Millisecond) // then everything is asked for again
+	drawTimeout     = kv.Instant(150 * time.Millisecond) // then everything is asked for again, at least
+	drawTimeoutMax  = kv.Instant(2 * time.Second)        // and at most: an oracle may be far away, or its answers lost
 	drawCountMax    = 1 << 16                            // timestamps in one request
 	drawIdle        = kv.Instant(time.Second)            // a loop 0 that asked for nothing asks for one, to know the time
 	rideSurplus     = 64                                 // of the planted bug DrawRide
@@ -108,6 +112,7 @@ func (d *draws) granted(n *Node, from kv.NodeID, g *core.Grant) {
 	for i := range d.asked {
 		if d.asked[i].seq == g.Seq {
 			d.asked[i].grant = g
+			d.patience = min(max(2*(n.now-d.asked[i].at), drawTimeout), drawTimeoutMax)
 		}
 	}
 	for len(d.asked) > 0 && d.asked[0].grant != nil {
@@ -167,7 +172,8 @@ func (d *draws) tick(n *Node) {
 	if n.id.Loop == 0 && len(d.asked)+len(d.waiting) == 0 && (n.now-d.idleAt > drawIdle || n.system.heard == 0) {
 		d.waiting = append(d.waiting, draw{})
 	}
-	if len(d.asked) > 0 && n.now-d.asked[0].at > drawTimeout {
+	if patience := max(d.patience, drawTimeout); len(d.asked) > 0 && n.now-d.asked[0].at > patience {
+		d.patience = min(2*patience, drawTimeoutMax)
 		d.again()
 	}
 }
