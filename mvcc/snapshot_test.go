@@ -187,7 +187,7 @@ func TestCopyReplacesAnOldWiderReplica(t *testing.T) {
 func TestCopyReplacesWhatCameWhileItArrived(t *testing.T) {
 	from, a := snapshotStore(t)
 	defer from.Close()
-	e := openTest(t, Options{Deterministic: true})
+	e := openTest(t, Options{FS: NewMemFS(), Deterministic: true})
 	defer e.Close()
 	dropLocks(t, from)
 	chunks, s := export(t, from, a)
