@@ -12,6 +12,7 @@ type preparedPhase uint8
 
 const (
 	preparing preparedPhase = iota // waits for its latches and for the engine
+	held                           // locked in memory and acknowledged, of a parallel commit (rule P1)
 	locking                        // its locks are on their way to the engine
 	locked                         // and there: acknowledged
 	resolving                      // their removal is on its way
@@ -32,11 +33,15 @@ type prepared struct {
 	// since is the newest timestamp heard of when the locks were applied. The acknowledgement came
 	// later, and so did the draw of the commit timestamp: it is above since (rule B2). 0: an earlier
 	// leader may have acknowledged.
-	since      kv.Timestamp
-	question   question
-	arrived    kv.Instant
-	prev, next *prepared
+	since    kv.Timestamp
+	question question
+	arrived  kv.Instant
+	staged   staged // of a parallel commit
+	neighbors
 }
+
+// neighbors of a transaction in the order of arrival.
+type neighbors struct{ prev, next *prepared }
 
 // fate is what the anchor said of a transaction.
 type fate struct {
@@ -54,7 +59,11 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 		l.prepareAgain(p, id)
 		return
 	}
-	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now()}
+	if q.InMemory && l.promisedNever(q) {
+		l.sink.Reply(id, nil, l.aborted(q.ID))
+		return
+	}
+	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now(), staged: staged{inMemory: q.InMemory}}
 	p.question.at = p.arrived
 	p.intent = intent{owner: p, req: &kv.Commit{Start: q.Start, Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}, locks: true}
 	p.oldest = q.Start
@@ -84,7 +93,7 @@ func (l *leader) admitPrepare(id RequestID, q *kv.Prepare) {
 
 // prepareAgain answers another copy of a Prepare.
 func (l *leader) prepareAgain(p *prepared, id RequestID) {
-	if p.phase >= locked {
+	if p.phase >= locked || p.phase == held {
 		l.sink.Reply(id, l.acknowledgement(), nil)
 		return
 	}
@@ -113,6 +122,10 @@ func (p *prepared) transaction() (kv.TxID, kv.Age) { return p.ID, p.Age }
 func (p *prepared) ready(l *leader) {
 	if p.oldest < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit) {
 		p.refuse(l, tooOld(l.id, p.oldest, l.retained.gcProposed))
+		return
+	}
+	if p.staged.inMemory {
+		l.hold(p)
 		return
 	}
 	p.phase = locking
@@ -177,9 +190,9 @@ func (b *barrier) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) 
 
 // dropPrepare ends a prepare that is not proposed; it returns those who wait for it.
 func (l *leader) dropPrepare(p *prepared) *ticket {
-	invariant.Check(p.phase == preparing, "what is proposed is decided by the log alone: %v", p.ID)
+	invariant.Check(p.phase < locking, "what is proposed is decided by the log alone: %v", p.ID)
 	p.phase, p.task = resolved, nil
-	l.table.Drop(&p.guard)
+	l.release(&p.guard)
 	l.bytes -= p.declared.bytes
 	l.transactions.remove(p)
 	ts := p.tickets
@@ -193,10 +206,14 @@ func (p *prepared) committed(*leader) {}
 // applied: the locks are in the engine. Only now is the prepare acknowledged (rule H3).
 func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
-	p.phase, p.since = locked, l.sink.Heard()
-	if invariant.Mutated(invariant.NoShared) {
+	p.phase = locked
+	switch {
+	case p.guard.Locked(): // in memory, before
+	case invariant.Mutated(invariant.NoShared):
+		p.since = l.sink.Heard()
 		p.shareNothing(l)
-	} else {
+	default:
+		p.since = l.sink.Heard()
 		l.table.Lock(&p.guard)
 	}
 	p.req, p.declared = nil, declared{}
@@ -206,6 +223,8 @@ func (p *prepared) applied(l *leader) {
 	l.acknowledge(p)
 	if p.fate.known {
 		l.resolve(p)
+	} else if p.staged.inMemory {
+		p.retry(l, 0) // who came while it was on its way has not asked
 	}
 }
 
@@ -223,6 +242,9 @@ func (p *prepared) shareNothing(l *leader) {
 }
 
 func (p *prepared) encodedLen() int {
+	if p.staged.at != 0 {
+		return stageLen(&p.intent, &p.Attempt, nil)
+	}
 	n := 1 + attemptLen(&p.Attempt) + uvarintLen(uint64(p.locks()))
 	for i := range p.req.Writes {
 		v, tombstone := p.written(i)
@@ -233,6 +255,9 @@ func (p *prepared) encodedLen() int {
 }
 
 func (p *prepared) append(dst []byte) []byte {
+	if p.staged.at != 0 {
+		return appendStage(dst, &p.intent, &p.Attempt, p.staged.at, nil)
+	}
 	dst = appendPrepareHeader(dst, &p.Attempt, p.locks())
 	for i := range p.req.Writes {
 		v, tombstone := p.written(i)
