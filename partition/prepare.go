@@ -193,6 +193,7 @@ func (l *leader) dropPrepare(p *prepared) *ticket {
 	invariant.Check(p.phase < locking, "what is proposed is decided by the log alone: %v", p.ID)
 	p.phase, p.task = resolved, nil
 	l.release(&p.guard)
+	l.moves(p)
 	l.bytes -= p.declared.bytes
 	l.transactions.remove(p)
 	ts := p.tickets

@@ -17,6 +17,7 @@ type staged struct {
 	// durable: the anchor has told a read that all parts are durable. So it is committed, but to resolve
 	// it is not allowed before the anchor's log says so (rule P6).
 	durable bool
+	stays   uint64 // number of the closing that waits, or has waited, for it; 0: none
 }
 
 // hold acknowledges what is locked in memory and validated (rule P1). Nothing of it outlives this term.
@@ -63,6 +64,7 @@ func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
 		violated("a timestamp is above all versions under its locks (rule B4): %d, %d", c, p.declared.newest)
 	}
 	p.phase, p.staged.at = locking, c
+	l.moves(p)
 	l.awaitStaged(p, id)
 	l.propose(p)
 	if invariant.Mutated(invariant.PCAckEarly) {

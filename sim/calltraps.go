@@ -15,6 +15,7 @@ type callTraps struct {
 	copies []callCopy            // of prepares, oldest first
 	silent map[kv.PartitionID]ns // groups whose raft messages are all lost until then
 	sprung bool                  // of a trap that is sprung once in a run
+	rounds rounds
 }
 
 // callCopy is a call that was on its way once, and may be delivered once more.

@@ -79,6 +79,9 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 	}
 	if m.Call != nil {
 		n.w.traps.called(n.w, from, to, raw, m.Call.Request)
+		if n.w.traps.held(n.w, from, to, raw, m.Call.Request) {
+			return
+		}
 	}
 	if from == to {
 		n.local(from, raw)

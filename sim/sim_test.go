@@ -42,6 +42,9 @@ var smoke = []struct {
 	{"handovers", []uint64{1}, 4 * time.Second, 0},
 	{"outcomes", []uint64{1}, 4 * time.Second, 0},
 	{"followers", []uint64{1, 2}, 5 * time.Second, 0},
+	{"parallel-crossing", []uint64{1, 2}, 6 * time.Second, 0},
+	{"parallel-mixed", []uint64{1}, 5 * time.Second, 0},
+	{"parallel-terms", []uint64{1}, 5 * time.Second, 0},
 	{"closing", []uint64{1}, 4 * time.Second, 0},
 	{"deaf", []uint64{1}, 6 * time.Second, 0},
 }
