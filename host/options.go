@@ -31,6 +31,15 @@ const (
 	ReadQuorum ReadMode = "quorum" // by asking a quorum each time: no clock matters
 )
 
+// CommitMode says how a leader commits transactions over several partitions. All nodes take part in both.
+type CommitMode string
+
+// The commit modes.
+const (
+	CommitTwoPhase CommitMode = "two-phase" // two consensus rounds, one after the other
+	CommitParallel CommitMode = "parallel"  // one consensus round in all partitions at once
+)
+
 // Options say how a node runs. The zero value of a field means its default; Data and
 // Listen are required.
 type Options struct {
@@ -39,6 +48,7 @@ type Options struct {
 	Join     []string // addresses of the nodes of the cluster; empty: only this one
 	Locality string   // "region=x,zone=y"
 	ReadMode ReadMode
+	Commit   CommitMode
 	Loops    int // event loops, each owning a part of the replicas; may be another number at each start
 	// Retention is how long old versions of keyspaces are kept that do not say how long; 0 = an hour.
 	Retention time.Duration
@@ -117,6 +127,7 @@ func setDefault[T comparable](field *T, value T) {
 
 func (o *Options) setDefaults() {
 	setDefault(&o.ReadMode, ReadLease)
+	setDefault(&o.Commit, CommitTwoPhase)
 	setDefault(&o.Loops, LoopsDefault)
 	setDefault(&o.Limits.RequestsMax, RequestsMaxDefault)
 	setDefault(&o.Limits.RequestBytesMax, RequestBytesMaxDefault)
@@ -144,6 +155,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Data == "" {
 		return kv.Errorf(kv.Invalid, "no data directory: give one with --data")
+	}
+	if o.Commit != "" && o.Commit != CommitTwoPhase && o.Commit != CommitParallel {
+		return kv.Errorf(kv.Invalid, "commit %q: it is two-phase or parallel", o.Commit)
 	}
 	if o.ReadMode != "" && o.ReadMode != ReadLease && o.ReadMode != ReadQuorum {
 		return kv.Errorf(kv.Invalid, "read-mode %q: it is lease or quorum", o.ReadMode)
@@ -257,7 +271,11 @@ func (o *Options) params(d time.Duration) *replication.Params {
 
 // partitionOptions bounds each partition by what the whole node may take on.
 func (o *Options) partitionOptions() partition.Options {
-	return partition.Options{RequestsMax: min(o.Limits.RequestsMax, partition.RequestsMaxDefault)}
+	p := partition.Options{RequestsMax: min(o.Limits.RequestsMax, partition.RequestsMaxDefault)}
+	if o.Commit == CommitParallel {
+		p.Commit = partition.Parallel
+	}
+	return p
 }
 
 // joinList is whom to ask at a first start; without --join this node alone.

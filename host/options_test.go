@@ -18,6 +18,7 @@ func TestOptionsAreRefusedWithASentence(t *testing.T) {
 		"say --insecure":          func(o *Options) { o.Listen = "0.0.0.0:1" },
 		"--admin-listen":          func(o *Options) { o.Network.AdminListen = "192.0.2.1:1" },
 		"lease or quorum":         func(o *Options) { o.ReadMode = "fast" },
+		"two-phase or parallel":   func(o *Options) { o.Commit = "fast" },
 		"choose 1 to 64":          func(o *Options) { o.Loops = 65 },
 		"--locality":              func(o *Options) { o.Locality = "berlin" },
 		"requests-max":            func(o *Options) { o.Limits.RequestsMax = 1 << 30 },

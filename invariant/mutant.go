@@ -86,6 +86,22 @@ const (
 	FirstUnproven      Mutant = "FirstUnproven" // of docs/adr/0013
 )
 
+// The mutants of parallel commit (rules P).
+const (
+	PCNoTerm       Mutant = "PCNoTerm"
+	PCClosedNoHold Mutant = "PCClosedNoHold"
+	PCAckEarly     Mutant = "PCAckEarly"
+	PCReplyEarly   Mutant = "PCReplyEarly"
+	PCResolveEarly Mutant = "PCResolveEarly"
+	PCTellEarly    Mutant = "PCTellEarly"
+	PCNoPrevent    Mutant = "PCNoPrevent"
+	PCWound        Mutant = "PCWound"
+	PCPresume      Mutant = "PCPresume"
+	PCIgnoreStage  Mutant = "PCIgnoreStage"
+	PCIgnoreMem    Mutant = "PCIgnoreMem"
+	PCTimeout      Mutant = "PCTimeout" // safe: a live coordinator that has not counted all gives up through the log
+)
+
 // The mutants of closed timestamps and reads at followers (rules G).
 const (
 	ClosedNoWait        Mutant = "ClosedNoWait"

@@ -14,6 +14,7 @@ type Request struct {
 
 	// From the leader of one partition to that of another; no client sends them.
 	Prepare *Prepare
+	Stage   *Stage
 	Resolve *Resolve
 }
 
@@ -97,8 +98,8 @@ type ReadMark struct{ Key Key }
 
 // Commit is a transaction's end: all of it or nothing, at one timestamp, once for an ID. A plain
 // put is a Commit of one Write. Writes name each key at most once; the first one is the anchor,
-// which carries the outcome. With Parts it is a two-phase commit, coordinated by the leader of
-// the anchor's partition (transactions.md, H).
+// which carries the outcome. With Parts it is a two-phase or a parallel commit, coordinated by the
+// leader of the anchor's partition (transactions.md, H and P).
 type Commit struct {
 	ID    TxID
 	Term  Term      // the anchor leader's term as the client believes it (rule A1)

@@ -38,10 +38,13 @@ type Attempt struct {
 // answered once the locks are applied; an error is a refusal.
 type Prepare struct {
 	Attempt
-	Start  Timestamp // the reads' timestamp s; 0 if the whole transaction has none
-	Reads  []ReadMark
-	Spans  []Span
-	Writes []Write
+	// InMemory makes it the first round of a parallel commit (rule P1): what is locked is in the
+	// leader's memory only, and the answer's Term is that in which it is.
+	InMemory bool
+	Start    Timestamp // the reads' timestamp s; 0 if the whole transaction has none
+	Reads    []ReadMark
+	Spans    []Span
+	Writes   []Write
 }
 
 // Resolve tells a participant the fate of a transaction (rules F5, F6, H7). It is answered once
@@ -49,6 +52,19 @@ type Prepare struct {
 type Resolve struct {
 	ID     TxID
 	Commit Timestamp // c; 0 = aborted
+}
+
+// Stage is the second round of a parallel commit (rules P2 to P5): a participant puts what it has locked
+// in memory into its log, at the commit timestamp. It is answered once that is applied. kv.Aborted means
+// that it never will be; every other error says nothing.
+type Stage struct {
+	ID     TxID
+	AsOf   Timestamp // of the Commit
+	Commit Timestamp // c
+	Term   Term      // the one in which the participant has locked
+	// Recover says that the leader of the anchor has changed, and asks only what became of it (rule P9):
+	// what is not on its way to the log by now never will be.
+	Recover bool
 }
 
 // AskKind is who asks for the outcome of a commit, and what the question does to one that is

@@ -15,7 +15,7 @@ const (
 	Shared    Strength = 2 // of a read: nobody else writes the key or the span
 )
 
-// Lock is a durable lock of a prepared transaction (rule A3). A key has at most one exclusive
+// Lock is a durable lock of a prepared or a staged transaction (rules A3, P2). A key has at most one exclusive
 // lock, and any number of shared ones.
 type Lock struct {
 	Key        kv.Key
@@ -24,6 +24,9 @@ type Lock struct {
 	End        kv.Key       // Shared: the lock holds [Key, End); empty: Key alone
 	Write      kv.WriteKind // Exclusive: WritePut or WriteDelete
 	Value      []byte       // of a WritePut
+	// Staged is the timestamp at which the holder commits, if it does: it commits in parallel (rule
+	// P2). 0: it commits in two phases, and its timestamp was not drawn when it prepared.
+	Staged kv.Timestamp
 }
 
 const lockFormat byte = 1
@@ -53,6 +56,7 @@ func splitLockKey(ek []byte) (k kv.Key, s Strength, id kv.TxID, err error) {
 func appendLock(dst []byte, l *Lock) []byte {
 	dst = appendAttempt(append(dst, lockFormat), &l.Attempt)
 	dst = append(dst, byte(l.Write))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Staged))
 	dst = appendBytes(dst, l.Anchor)
 	dst = appendBytes(dst, l.End)
 	return appendBytes(dst, l.Value)
@@ -68,6 +72,7 @@ func decodeLock(b []byte, l *Lock) error {
 	if l.Write = kv.WriteKind(c.byte()); l.Write > kv.WriteDelete {
 		return kv.Errorf(kv.Corruption, "a lock has the unknown kind of write %d: replace this replica", l.Write)
 	}
+	l.Staged = kv.Timestamp(c.uint64())
 	l.Anchor = c.bytes()
 	l.End = c.bytes()
 	l.Value = c.bytes()

@@ -13,11 +13,11 @@ type RecordState uint8
 // The states. Durable.
 const (
 	RecordCommitted RecordState = 1
-	RecordStaging   RecordState = 2 // reserved: committed once all its writes are durable
+	RecordStaging   RecordState = 2 // committed once all its parts are durable (rule P5)
 )
 
 // Record is the durable record of a transaction over several partitions, beside its anchor key,
-// until all participants have confirmed (rules H5, H8).
+// until all participants have confirmed (rules H5, H8, P2, P6).
 type Record struct {
 	kv.Attempt
 	State        RecordState
@@ -29,6 +29,7 @@ type Record struct {
 type Participant struct {
 	Partition kv.PartitionID
 	Span      kv.Span // covers all its locks there, so that it still leads to them after a split
+	Term      kv.Term // of its leader, in which alone it stages (rule P3); 0 in a two-phase commit
 }
 
 const recordFormat byte = 1
@@ -55,6 +56,7 @@ func appendRecord(dst []byte, r *Record) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(r.Participants)))
 	for _, p := range r.Participants {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Partition))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Term))
 		dst = appendBytes(dst, p.Span.Start)
 		dst = appendBytes(dst, p.Span.End)
 	}
@@ -72,13 +74,13 @@ func decodeRecord(b []byte, r *Record) error {
 	}
 	c.attempt(&r.Attempt)
 	r.Timestamp = kv.Timestamp(c.uint64())
-	const participantBytesMin = 8 + 1 + 1
+	const participantBytesMin = 8 + 8 + 1 + 1
 	n := c.uvarint()
 	if n > uint64(len(c.b)/participantBytesMin) {
 		c.fail()
 	}
 	for i := uint64(0); i < n && !c.bad; i++ {
-		p := Participant{Partition: kv.PartitionID(c.uint64())}
+		p := Participant{Partition: kv.PartitionID(c.uint64()), Term: kv.Term(c.uint64())}
 		p.Span.Start = c.bytes()
 		p.Span.End = c.bytes()
 		r.Participants = append(r.Participants, p)

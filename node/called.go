@@ -32,8 +32,8 @@ func (n *Node) answerCall(from kv.NodeID, c *Call) {
 	switch q := c.Request; {
 	case c.Find != 0:
 		n.callAnswer(w, nil, n.locate(c.Find))
-	case q == nil || q.Prepare == nil && q.Resolve == nil && q.Outcome == nil:
-		n.callAnswer(w, nil, kv.Errorf(kv.Invalid, "a call of node %d asks neither for a prepare, nor a resolve, nor an outcome", from))
+	case q == nil || q.Prepare == nil && q.Stage == nil && q.Resolve == nil && q.Outcome == nil:
+		n.callAnswer(w, nil, kv.Errorf(kv.Invalid, "a call of node %d asks neither for a prepare, nor a stage, nor a resolve, nor an outcome", from))
 	case len(n.called.open) >= calledMax:
 		n.callAnswer(w, nil, kv.Errorf(kv.Unavailable, "node %d works on %d calls of other partitions, the most that may be: try again", n.id.Node, calledMax))
 	default:

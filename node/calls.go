@@ -12,7 +12,7 @@ type Call struct {
 	Number  uint64         // the asking loop's own
 	Loop    int            // of the asking node, echoed
 	Heard   kv.Timestamp   // the newest that the asker has heard of
-	Request *kv.Request    // a Prepare, a Resolve or an Outcome
+	Request *kv.Request    // a Prepare, a Stage, a Resolve or an Outcome
 	Find    kv.PartitionID // instead: who has this partition? Loop 0 answers WrongPartition, with the descriptor that the core knows
 }
 

@@ -33,7 +33,7 @@ func (n *Node) route(id RequestID, req *kv.Request) {
 func (n *Node) request(r *replica, id RequestID, req *kv.Request) {
 	n.activate(r)
 	r.usedAt = n.now
-	if req.Commit != nil || req.Prepare != nil || req.Resolve != nil {
+	if req.Commit != nil || req.Prepare != nil || req.Stage != nil || req.Resolve != nil {
 		r.wrote = max(r.wrote, n.system.heard, 1)
 	}
 	r.part.Request(id, req)

@@ -83,6 +83,10 @@ func (l *leader) lookUp(k *lookup, id RequestID) {
 		return
 	}
 	k.ticket.id, k.ticket.outcome = id, k.commit == nil
+	if r := l.transactions.recoveries[k.id]; r != nil {
+		r.join(l, &k.ticket)
+		return
+	}
 	if k.anchor == nil {
 		l.notFound(k, l.retained.horizon)
 		return

@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"time"
+
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -10,12 +12,19 @@ type closing struct {
 	newest  kv.Timestamp
 	next    kv.Timestamp // waits; 0 = none
 	pending uint64       // token: all draws before it must be at their end
+	number  uint64       // of the newest closing
+	staying int          // locks in memory that were acknowledged before it
+	until   kv.Instant   // they are waited for
 }
+
+// stayMax is how long a closing waits for locks in memory. What is locked there may have its timestamp
+// already, and if that were closed now, it would never be staged (rule P4): right, but in vain.
+const stayMax = 200 * time.Millisecond
 
 // Close closes timestamp t, which was drawn on purpose a moment ago (rule G1). Sink.Closed follows, at
 // once or when all draws that were asked for by now are answered or given up: what they are for may
 // have a timestamp below t, and is queued then. What is asked for from now on is above t, and prepared
-// locks need no wait (rule G2). While one closing waits no other begins.
+// locks need no wait (rule G2); those in memory are waited for, though not for long. While one closing waits no other begins.
 //
 // It reports false if this node does not lead, or one waits: no Closed follows.
 func (p *Partition) Close(t kv.Timestamp) bool {
@@ -24,15 +33,29 @@ func (p *Partition) Close(t kv.Timestamp) bool {
 		return false
 	}
 	c := &l.draws.closing
-	c.next, c.pending = t, l.tokens
+	c.number++
+	c.next, c.pending, c.staying, c.until = t, l.tokens, 0, p.sink.Now().Add(stayMax)
+	for x := l.transactions.first; x != nil; x = x.next {
+		if x.phase == held && x.staged.stays == 0 {
+			x.staged.stays = c.number
+			c.staying++
+		}
+	}
 	l.closed()
 	return true
+}
+
+// moves notes that a lock in memory is staged, or goes.
+func (l *leader) moves(p *prepared) {
+	if c := &l.draws.closing; p.staged.stays == c.number && c.staying > 0 {
+		c.staying--
+	}
 }
 
 // closed tells the node when nothing is left to wait for.
 func (l *leader) closed() {
 	c := &l.draws.closing
-	if c.next == 0 || l.draws.first < c.pending {
+	if c.next == 0 || l.draws.first < c.pending || c.staying > 0 && l.sink.Now() < c.until {
 		return
 	}
 	t := c.next

@@ -20,10 +20,14 @@ const entryFormat = 1
 //	digest     = 4, id of the check (8)
 //	prepare    = 6, attempt, number of locks (uvarint), locks
 //	record     = 7, attempt, c (8), number of participants (uvarint), per participant: partition
-//	             (uvarint), start, end; number of versions (uvarint), versions
+//	             (uvarint), term (uvarint; 0: two-phase), start, end; number of versions (uvarint), versions
+//	stage      = 8, attempt, c (8), number of participants (uvarint; 0: a participant's part), per
+//	             participant as in record; number of locks (uvarint), locks
 //	resolve    = 9, id (16), c (8; 0 = aborted), first (1), number of locks (uvarint), per lock: strength (1), key
 //	forget     = 11, id (16), anchor key
 //	barrier    = 12
+//	decide     = 13, attempt, c (8; 0 = aborted), number of participants (uvarint), per participant as
+//	             in record; number of locks (uvarint), per lock as in resolve
 //	attempt    = id (16), term (8), asOf (8), age (16), partition of the anchor (uvarint), anchor key
 //	lock       = 1, version                          exclusive, with what is written
 //	           | 2, key, end                         shared; no end: the key alone
@@ -43,10 +47,12 @@ const (
 	commandDescriptor commandKind = 5
 	commandPrepare    commandKind = 6
 	commandRecord     commandKind = 7
-	// 8 and 10 are reserved for staging and split.
-	commandResolve commandKind = 9
+	commandStage      commandKind = 8
+	commandResolve    commandKind = 9
+	// 10 is reserved for split.
 	commandForget  commandKind = 11
 	commandBarrier commandKind = 12
+	commandDecide  commandKind = 13
 )
 
 // Version is one version that a write command makes.
@@ -66,8 +72,8 @@ type Command struct {
 	Timestamp kv.Timestamp
 	// Versions are what a write or a record writes. The first one carries the id (rule I9).
 	Versions     []Version
-	Locks        []mvcc.Lock        // prepare; of a resolve only their keys and strengths
-	Participants []mvcc.Participant // record
+	Locks        []mvcc.Lock        // prepare, stage; of a resolve or a decide only their keys and strengths
+	Participants []mvcc.Participant // record, stage, decide
 	First        bool               // resolve: the locks' keys have no versions at c yet
 
 	Digest     uint64         // id of a digest marker

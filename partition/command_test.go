@@ -37,6 +37,18 @@ func testCommands() []Command {
 			{Key: kv.Key("k"), Strength: mvcc.Exclusive}, {Key: kv.Key("n"), Strength: mvcc.Shared},
 		}},
 		{kind: commandResolve, Attempt: kv.Attempt{ID: testID(2)}, Timestamp: 12, First: true, Locks: []mvcc.Lock{{Key: kv.Key("k"), Strength: mvcc.Exclusive}}},
+		{
+			kind: commandStage, Attempt: testAttempt(), Timestamp: 12, Locks: []mvcc.Lock{
+				{Attempt: testAttempt(), Key: kv.Key("k"), Strength: mvcc.Exclusive, Write: kv.WritePut, Value: []byte("v"), Staged: 12},
+				{Attempt: testAttempt(), Key: kv.Key("n"), Strength: mvcc.Shared, End: kv.Key("o"), Staged: 12},
+			},
+			Participants: []mvcc.Participant{{Partition: 9, Term: 300, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}},
+		},
+		{kind: commandStage, Attempt: testAttempt(), Timestamp: 12, Locks: []mvcc.Lock{{Attempt: testAttempt(), Key: kv.Key("m"), Strength: mvcc.Shared, Staged: 12}}},
+		{kind: commandDecide, Attempt: testAttempt(), Timestamp: 12, Locks: []mvcc.Lock{
+			{Key: kv.Key("k"), Strength: mvcc.Exclusive}, {Key: kv.Key("n"), Strength: mvcc.Shared},
+		}, Participants: []mvcc.Participant{{Partition: 9, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}}},
+		{kind: commandDecide, Attempt: testAttempt(), Locks: []mvcc.Lock{{Key: kv.Key("k"), Strength: mvcc.Exclusive}}},
 		{kind: commandForget, Attempt: kv.Attempt{ID: testID(2), Anchor: kv.Key("a")}},
 		{kind: commandBarrier},
 	}

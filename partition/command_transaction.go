@@ -7,7 +7,7 @@ import (
 	"github.com/kvd-db/kvd/mvcc"
 )
 
-// The encodings of the commands of two-phase commit; command.go has the bytes.
+// The encodings of the commands of two-phase and of parallel commit; command.go has the bytes.
 
 func attemptLen(a *kv.Attempt) int {
 	return len(a.ID) + 8 + 8 + len(a.Age) + uvarintLen(uint64(a.Partition)) + bytesLen(a.Anchor)
@@ -42,16 +42,26 @@ func appendShared(dst []byte, s kv.Span) []byte {
 }
 
 func participantLen(p mvcc.Participant) int {
-	return uvarintLen(uint64(p.Partition)) + bytesLen(p.Span.Start) + bytesLen(p.Span.End)
+	return uvarintLen(uint64(p.Partition)) + uvarintLen(uint64(p.Term)) + bytesLen(p.Span.Start) + bytesLen(p.Span.End)
 }
 
-// appendRecordHeader encodes what precedes the versions of a record.
-func appendRecordHeader(dst []byte, a *kv.Attempt, c kv.Timestamp, where []mvcc.Participant) []byte {
-	dst = appendAttempt(append(dst, byte(commandRecord)), a)
+// recordHeaderLen is the length of what appendRecordHeader appends.
+func recordHeaderLen(a *kv.Attempt, where []mvcc.Participant) int {
+	n := 1 + attemptLen(a) + 8 + uvarintLen(uint64(len(where)))
+	for _, p := range where {
+		n += participantLen(p)
+	}
+	return n
+}
+
+// appendRecordHeader encodes what precedes the versions of a record, and the locks of a stage or a decide.
+func appendRecordHeader(dst []byte, kind commandKind, a *kv.Attempt, c kv.Timestamp, where []mvcc.Participant) []byte {
+	dst = appendAttempt(append(dst, byte(kind)), a)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c))
 	dst = binary.AppendUvarint(dst, uint64(len(where)))
 	for _, p := range where {
 		dst = binary.AppendUvarint(dst, uint64(p.Partition))
+		dst = binary.AppendUvarint(dst, uint64(p.Term))
 		dst = appendBytes(dst, p.Span.Start)
 		dst = appendBytes(dst, p.Span.End)
 	}
@@ -73,31 +83,47 @@ func appendTransaction(dst []byte, c *Command) []byte {
 	switch c.kind {
 	case commandPrepare:
 		dst = appendPrepareHeader(dst, &c.Attempt, len(c.Locks))
-		for i := range c.Locks {
-			k := &c.Locks[i]
-			if k.Strength == mvcc.Exclusive {
-				dst = appendExclusive(dst, k.Key, k.Value, k.Write == kv.WriteDelete)
-			} else {
-				dst = appendShared(dst, kv.Span{Start: k.Key, End: k.End})
-			}
-		}
+		dst = appendLocks(dst, c.Locks)
+	case commandStage:
+		dst = appendRecordHeader(dst, commandStage, &c.Attempt, c.Timestamp, c.Participants)
+		dst = appendLocks(binary.AppendUvarint(dst, uint64(len(c.Locks))), c.Locks)
+	case commandDecide:
+		dst = appendRecordHeader(dst, commandDecide, &c.Attempt, c.Timestamp, c.Participants)
+		dst = appendLockKeys(dst, c.Locks)
 	case commandRecord:
-		dst = appendRecordHeader(dst, &c.Attempt, c.Timestamp, c.Participants)
+		dst = appendRecordHeader(dst, commandRecord, &c.Attempt, c.Timestamp, c.Participants)
 		dst = binary.AppendUvarint(dst, uint64(len(c.Versions)))
 		for _, v := range c.Versions {
 			dst = appendVersion(dst, v.Key, v.Value, v.Tombstone)
 		}
 	case commandResolve:
 		dst = appendResolveHeader(dst, c.ID, c.Timestamp, c.First)
-		dst = binary.AppendUvarint(dst, uint64(len(c.Locks)))
-		for i := range c.Locks {
-			dst = appendBytes(append(dst, byte(c.Locks[i].Strength)), c.Locks[i].Key)
-		}
+		dst = appendLockKeys(dst, c.Locks)
 	case commandForget:
 		dst = append(append(dst, byte(commandForget)), c.ID[:]...)
 		dst = appendBytes(dst, c.Anchor)
 	case commandBarrier:
 		dst = append(dst, byte(commandBarrier))
+	}
+	return dst
+}
+
+func appendLocks(dst []byte, locks []mvcc.Lock) []byte {
+	for i := range locks {
+		k := &locks[i]
+		if k.Strength == mvcc.Exclusive {
+			dst = appendExclusive(dst, k.Key, k.Value, k.Write == kv.WriteDelete)
+		} else {
+			dst = appendShared(dst, kv.Span{Start: k.Key, End: k.End})
+		}
+	}
+	return dst
+}
+
+func appendLockKeys(dst []byte, locks []mvcc.Lock) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(locks)))
+	for i := range locks {
+		dst = appendBytes(append(dst, byte(locks[i].Strength)), locks[i].Key)
 	}
 	return dst
 }
@@ -130,19 +156,23 @@ func (d *decoder) transaction(c *Command) {
 	case commandRecord:
 		d.attempt(&c.Attempt)
 		c.Timestamp = d.timestamp()
-		for range d.count(3) {
-			c.Participants = append(c.Participants, mvcc.Participant{
-				Partition: kv.PartitionID(d.uvarint()), Span: kv.Span{Start: d.bytes(), End: d.bytes()},
-			})
-		}
+		d.participants(c)
 		c.Versions = d.versions(c.Versions)
+	case commandStage:
+		d.attempt(&c.Attempt)
+		c.Timestamp = d.timestamp()
+		d.participants(c)
+		d.locks(c)
+	case commandDecide:
+		d.attempt(&c.Attempt)
+		c.Timestamp = kv.Timestamp(d.uint64())
+		d.participants(c)
+		d.lockKeys(c)
 	case commandResolve:
 		d.id(&c.ID)
 		c.Timestamp = kv.Timestamp(d.uint64())
 		c.First = d.bool()
-		for range d.count(2) {
-			c.Locks = append(c.Locks, mvcc.Lock{Strength: d.strength(), Key: d.bytes()})
-		}
+		d.lockKeys(c)
 	case commandForget:
 		d.id(&c.ID)
 		c.Anchor = d.bytes()
@@ -160,6 +190,20 @@ func (d *decoder) bool() bool {
 	return b == 1
 }
 
+func (d *decoder) participants(c *Command) {
+	for range d.count(4) {
+		c.Participants = append(c.Participants, mvcc.Participant{
+			Partition: kv.PartitionID(d.uvarint()), Term: kv.Term(d.uvarint()), Span: kv.Span{Start: d.bytes(), End: d.bytes()},
+		})
+	}
+}
+
+func (d *decoder) lockKeys(c *Command) {
+	for range d.count(2) {
+		c.Locks = append(c.Locks, mvcc.Lock{Strength: d.strength(), Key: d.bytes()})
+	}
+}
+
 func (d *decoder) strength() mvcc.Strength {
 	s := mvcc.Strength(d.byte())
 	if s != mvcc.Exclusive && s != mvcc.Shared {
@@ -170,7 +214,7 @@ func (d *decoder) strength() mvcc.Strength {
 
 func (d *decoder) locks(c *Command) {
 	for range d.count(3) {
-		k := mvcc.Lock{Attempt: c.Attempt, Strength: d.strength()}
+		k := mvcc.Lock{Attempt: c.Attempt, Strength: d.strength(), Staged: c.Timestamp}
 		if k.Strength == mvcc.Shared {
 			k.Key = d.bytes()
 			if end := d.bytes(); len(end) > 0 {

@@ -196,6 +196,10 @@ func (l *leader) drawn(c *commit, ts kv.Timestamp) {
 	c.fillLatches()
 	l.table.Propose(&c.guard, ts)
 	c.phase = phaseQueued
+	if c.others != nil && c.others.staging != nil {
+		l.stageAll(c)
+		return
+	}
 	l.propose(c)
 	if invariant.Mutated(invariant.ReplyEarly) {
 		l.answerAll(c)

@@ -16,6 +16,7 @@ type participants struct {
 	where   []mvcc.Participant // in the order of Commit.Parts
 	roll    *txn.Roll          // who has acknowledged
 	held    bool               // the own part is locked
+	staging *staging           // of a parallel commit; else nil
 }
 
 func (l *leader) participantsOf(q *kv.Commit) *participants {
@@ -23,6 +24,9 @@ func (l *leader) participantsOf(q *kv.Commit) *participants {
 		attempt: kv.Attempt{ID: q.ID, Term: q.Term, AsOf: q.AsOf, Age: q.Age, Partition: l.id, Anchor: q.Writes[0].Key},
 		where:   make([]mvcc.Participant, len(q.Parts)),
 		roll:    txn.NewRoll(len(q.Parts)),
+	}
+	if l.opts.Commit == Parallel {
+		o.staging = &staging{roll: txn.NewRoll(len(q.Parts))}
 	}
 	for i := range q.Parts {
 		o.where[i] = mvcc.Participant{Partition: q.Parts[i].Partition, Span: extent(&q.Parts[i])}
@@ -65,13 +69,19 @@ func (l *leader) prepareAt(c *commit, i int) {
 	p := &c.req.Parts[i]
 	l.call(&kv.Request{
 		Partition: p.Partition, Generation: p.Generation, Trace: c.timer != nil,
-		Prepare: &kv.Prepare{Attempt: c.others.attempt, Start: c.req.Start, Reads: p.Reads, Spans: p.Spans, Writes: p.Writes},
+		Prepare: &kv.Prepare{
+			Attempt: c.others.attempt, InMemory: c.others.staging != nil,
+			Start: c.req.Start, Reads: p.Reads, Spans: p.Spans, Writes: p.Writes,
+		},
 	}, c, i)
 }
 
 // answered is a participant's acknowledgement or refusal; late ones are dropped (rule H4).
 func (c *commit) answered(l *leader, i int, resp *kv.Response, err *kv.Error) {
 	c.timer.part(l, c, i, resp)
+	if err == nil && c.others.staging != nil && !c.others.roll.Has(i) {
+		c.others.where[i].Term = resp.Term
+	}
 	switch {
 	case c.phase != phasePreparing && !invariant.Mutated(invariant.DrawFirst2):
 	case err == nil && c.others.roll.Answered(i):
@@ -188,18 +198,6 @@ func (f *forget) taken()                   {}
 func (f *forget) committed(*leader)        {}
 
 func (f *forget) applied(l *leader) { delete(l.transactions.records, f.r.attempt.ID) }
-
-func (o *participants) recordLen() int {
-	n := 1 + attemptLen(&o.attempt) + 8 + uvarintLen(uint64(len(o.where)))
-	for _, p := range o.where {
-		n += participantLen(p)
-	}
-	return n
-}
-
-func (o *participants) appendRecord(dst []byte, c *commit) []byte {
-	return appendRecordHeader(dst, &o.attempt, c.timestamp, o.where)
-}
 
 // abandonProposed is the planted bug AbortOnDepose: a deposed coordinator takes what it proposed for
 // lost (rule H6).

@@ -39,20 +39,38 @@
 // A transaction over several partitions (transactions.md, E to H) is two things, on top of the same
 // intents, latches and log:
 //
-//		anchor's leader                                        each other participant's leader
-//		commit with participants ── Prepare ──────────────────► prepared: latches, validates,
-//		  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
-//		  all acknowledged ◄──────────────────── acknowledged ──   (applied)
-//		  draw c, {record} in the log = commit point
-//		resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
-//		  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
+//	anchor's leader                                        each other participant's leader
+//	commit with participants ── Prepare ──────────────────► prepared: latches, validates,
+//	  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
+//	  all acknowledged ◄──────────────────── acknowledged ──   (applied)
+//	  draw c, {record} in the log = commit point
+//	resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
+//	  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
 //
-//	  - A lock in the way makes a writer give up its latches and wait, and its anchor is asked (push).
-//	    A reader asks the anchor and never waits for an undecided transaction (met).
-//	  - What is durable is restored at leadership, before anything is admitted (restore).
-//	  - Nobody removes a lock but by a command of this log, and only for what the anchor said.
-//	  - {resolve} and {forget} go with the next entry that is made for another reason, unless a writer waits
-//	    for the locks (lazy).
+// In parallel (Options.Commit; transactions.md, P) the same two things take one consensus round. Whoever
+// is a participant takes part in both kinds:
+//
+//		anchor's leader                                        each other participant's leader
+//		commit with participants ── Prepare, in memory ───────► prepared: latches, validates, locks
+//		  own part: latches, then unreplicated locks              in its memory (held)
+//		  all acknowledged ◄─────────────── acknowledged, term
+//		  draw c, {stage} in the log: STAGING ── Stage(c, term) ─► {stage} in the log, durable locks at c
+//		  all durable = committed, client answered ◄── durable ──   (applied), or "never"
+//		  {decide} in the log: COMMITTED; or, after "never", gone
+//		resolver, as above
+//
+//	  - "Never" is a promise for the term, and only the log of the anchor aborts what may be staged.
+//	  - A new leader of the anchor that finds STAGING asks all participants (recovery).
+//	  - Locks in memory may have their timestamp already: reads ask about them as about those in the log.
+//
+// Of both kinds:
+//
+//   - A lock in the way makes a writer give up its latches and wait, and its anchor is asked (push).
+//     A reader asks the anchor and never waits for an undecided transaction of two phases (met).
+//   - What is durable is restored at leadership, before anything is admitted (restore).
+//   - Nobody removes a lock but by a command of this log, and only for what the anchor said.
+//   - {resolve} and {forget} go with the next entry that is made for another reason, unless a writer waits
+//     for the locks (lazy). {stage} and {decide} never do: clients, reads and other partitions wait for them.
 //
 // Who is about to write a key may claim it when reading it (claim). That orders transactions that would
 // overtake each other; nothing is decided by it.

@@ -102,6 +102,9 @@ func (t *ReadTask) checkFollower(st *mvcc.ReplicaState) error {
 // exclusiveLocks are the locks of a state that the read meets, by key, without their values.
 func (t *ReadTask) exclusiveLocks(r *mvcc.Reader) (locks []mvcc.Lock, err error) {
 	add := func(k *mvcc.Lock) error {
+		if ignoredByFollower(k, t.At) {
+			return nil
+		}
 		k.Value = nil
 		locks = append(locks, *k)
 		return nil

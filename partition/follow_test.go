@@ -61,9 +61,11 @@ func (s *story) followOn() {
 
 // parseAnswer is what a story says of the answer to a call.
 func (s *story) parseAnswer(d *datadriven.TestData, a datadriven.CmdArg) (resp *kv.Response, err *kv.Error) {
-	resp = &kv.Response{Term: 1}
+	resp = &kv.Response{Term: kv.Term(s.number(d, "term", 1))}
 	switch a.Key {
 	case "ok", "undecided":
+	case "never":
+		return nil, kv.Errorf(kv.Aborted, "so the story wants it")
 	case "aborted":
 		resp.Outcome = kv.OutcomeAborted
 	case "committed":

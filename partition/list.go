@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/txn"
 )
 
@@ -72,6 +73,9 @@ func (l *leader) listed() (all []listed) {
 	for p := l.transactions.first; p != nil; p = p.next {
 		all = append(all, listed{&p.Attempt, &p.guard, p.status})
 	}
+	for _, r := range l.transactions.recoveries { // to be sorted
+		all = append(all, listed{attempt: &r.attempt, status: r.status})
+	}
 	for _, r := range l.transactions.records { // to be sorted
 		all = append(all, listed{attempt: &r.attempt, status: r.status})
 	}
@@ -90,26 +94,29 @@ var coordinatorStates = [...]string{
 
 func (c *commit) status(l *leader) kv.TransactionStatus {
 	s := statusOf("coordinator", coordinatorStates[c.phase], &c.others.attempt, time.Duration(l.sink.Now()-c.first.arrived))
-	if c.phase == phasePreparing {
-		s.Missing = c.others.missing()
+	switch o := c.others; {
+	case c.phase == phasePreparing:
+		s.Missing = missing(o.where, o.roll)
+	case o.staging != nil && c.phase >= phaseQueued && c.phase < phaseCommitted:
+		s.State, s.Missing = "staging", missing(o.where, o.staging.roll)
 	}
 	return s
 }
 
-func (o *participants) missing() (ids []kv.PartitionID) {
-	for i := range o.where {
-		if !o.roll.Has(i) {
-			ids = append(ids, o.where[i].Partition)
+func missing(where []mvcc.Participant, roll *txn.Roll) (ids []kv.PartitionID) {
+	for i := range where {
+		if !roll.Has(i) {
+			ids = append(ids, where[i].Partition)
 		}
 	}
 	return ids
 }
 
-var participantStates = [...]string{preparing: "preparing", locking: "locking", locked: "locked", resolving: "resolving", resolved: "over"}
+var participantStates = [...]string{preparing: "preparing", held: "locked in memory", locking: "locking", locked: "locked", resolving: "resolving", resolved: "over"}
 
 func (p *prepared) status(l *leader) kv.TransactionStatus {
 	since := time.Duration(0)
-	if p.phase >= locked {
+	if p.phase >= locked || p.since.at != 0 {
 		since = l.heardSince(p.since.at)
 	} else {
 		for t := p.tickets; t != nil; t = t.copy { // the last one is the first copy that still waits
@@ -121,7 +128,13 @@ func (p *prepared) status(l *leader) kv.TransactionStatus {
 
 func (r *resolver) status(l *leader) kv.TransactionStatus {
 	s := statusOf("resolver", "resolving", &r.attempt, l.heardSince(r.timestamp))
-	s.Missing = (&participants{where: r.where, roll: r.roll}).missing()
+	s.Missing = missing(r.where, r.roll)
+	return s
+}
+
+func (r *recovery) status(l *leader) kv.TransactionStatus {
+	s := statusOf("coordinator", "recovering", &r.attempt, l.heardSince(r.timestamp))
+	s.Missing = missing(r.where, r.roll)
 	return s
 }
 

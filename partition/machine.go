@@ -114,18 +114,15 @@ func (m *Machine) command(c *Command, b *mvcc.Batch, res *ApplyResult) *kv.Error
 	return nil
 }
 
-// transaction applies the commands of two-phase commit.
+// transaction applies the commands of two-phase and of parallel commit.
 func (m *Machine) transaction(c *Command, b *mvcc.Batch, res *ApplyResult) error {
 	switch c.kind {
 	case commandPrepare:
-		for i := range c.Locks {
-			if !m.state.Descriptor.Span.Contains(c.Locks[i].Key) {
-				violated("a partition locks its own keys only: %x", []byte(c.Locks[i].Key))
-			}
-			if err := b.PutLock(&c.Locks[i]); err != nil {
-				return err
-			}
-		}
+		return m.lock(c, b)
+	case commandStage:
+		return m.stage(c, b)
+	case commandDecide:
+		return m.decide(c, b, res)
 	case commandRecord:
 		res.Writes++
 		if err := m.write(c, b); err != nil {
@@ -136,6 +133,18 @@ func (m *Machine) transaction(c *Command, b *mvcc.Batch, res *ApplyResult) error
 		return m.resolve(c, b)
 	case commandForget:
 		return b.DeleteRecord(c.Anchor, c.ID)
+	}
+	return nil
+}
+
+func (m *Machine) lock(c *Command, b *mvcc.Batch) error {
+	for i := range c.Locks {
+		if !m.state.Descriptor.Span.Contains(c.Locks[i].Key) {
+			violated("a partition locks its own keys only: %x", []byte(c.Locks[i].Key))
+		}
+		if err := b.PutLock(&c.Locks[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -154,6 +163,7 @@ func (m *Machine) resolve(c *Command, b *mvcc.Batch) error {
 		case !ok || c.Timestamp == 0 || k.Strength != mvcc.Exclusive:
 			continue
 		}
+		checkStaged(k, c.Timestamp)
 		put := b.PutResolved
 		if c.First {
 			put = b.PutFirst

@@ -76,7 +76,7 @@ func (l *leader) meetLocks(r *read, id RequestID) {
 // D3), and what was acknowledged after the read's timestamp was drawn commits above it.
 func (r *read) meet(key kv.Key, g *txn.Guard) {
 	p, remote := g.Owner.(*intent).owner.(*prepared)
-	if !remote || r.at != txn.Strong && p.since.at >= r.at && !p.fate.known {
+	if !remote || r.at != txn.Strong && p.since.at >= r.at && !p.fate.known || p.staged.ignored(p, r.at) {
 		return
 	}
 	if r.met == nil {
@@ -87,7 +87,7 @@ func (r *read) meet(key kv.Key, g *txn.Guard) {
 
 // askFor asks the anchor of a transaction, once for a read (rule D8).
 func (l *leader) askFor(r *read, p *prepared) {
-	if _, done := r.met.asked[p]; done || p.fate.known || p.question.undecided {
+	if _, done := r.met.asked[p]; done || p.fate.known || p.staged.durable || p.question.undecided {
 		return
 	}
 	n := len(r.met.asked)
@@ -116,7 +116,11 @@ func (q lockQuestion) answered(l *leader, i int, resp *kv.Response, err *kv.Erro
 	if !q.waits(l) {
 		return // canceled
 	}
-	if f, ok := fateIn(resp, err); ok && q.p.phase == locked {
+	if q.p.staged.inMemory {
+		if !q.answeredStaged(l, i, resp, err) {
+			return
+		}
+	} else if f, ok := fateIn(resp, err); ok && q.p.phase == locked {
 		l.learn(q.p, f)
 	} else if err != nil && q.p.phase == locked && !q.p.fate.known {
 		l.later(q, i)
@@ -146,8 +150,12 @@ func (l *leader) serveMet(r *read) {
 		return
 	}
 	for _, k := range r.met.locks {
-		if f := k.p.fate; f.known && f.commit != 0 && f.commit <= r.at {
-			r.task.Candidates = append(r.task.Candidates, Candidate{Key: k.key, ID: k.p.ID, Timestamp: f.commit})
+		c := k.p.fate.commit
+		if k.p.staged.durable {
+			c = k.p.staged.at
+		}
+		if c != 0 && c <= r.at {
+			r.task.Candidates = append(r.task.Candidates, Candidate{Key: k.key, ID: k.p.ID, Timestamp: c})
 		}
 	}
 	l.serve(r, r.ticket.id)

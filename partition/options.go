@@ -6,6 +6,16 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
+// CommitMode is how a leader commits what goes over several partitions. As a participant it takes
+// part in both: so it may differ between nodes.
+type CommitMode uint8
+
+// The modes.
+const (
+	TwoPhase CommitMode = iota // transactions.md, H: prepare everywhere, then the record
+	Parallel                   // transactions.md, P: lock in memory everywhere, then stage everywhere at once
+)
+
 // Options bound one partition. The zero value of a field means its default.
 type Options struct {
 	// WaitersPerKeyMax bounds the commits that hold or wait for the latch of one key.
@@ -26,6 +36,8 @@ type Options struct {
 	SeenWindow time.Duration
 	// WaitMax is how long a request may wait for anything here.
 	WaitMax time.Duration
+	// Commit is how transactions commit that have their anchor here.
+	Commit CommitMode
 }
 
 // Defaults of Options.

@@ -46,6 +46,10 @@ func (l *leader) admitOutcome(id RequestID, q *kv.OutcomeOf) {
 
 // lookUpOutcome looks among the records, which outlive the outcomes, and then in the engine (rule E1).
 func (l *leader) lookUpOutcome(id RequestID, q *kv.OutcomeOf) {
+	if r := l.transactions.recoveries[q.ID]; r != nil {
+		r.outcome(l, id, q)
+		return
+	}
 	if r := l.transactions.records[q.ID]; r != nil {
 		l.answerCommitted(&ticket{id: id, outcome: true}, r.timestamp, nil)
 		return
@@ -57,6 +61,8 @@ func (l *leader) lookUpOutcome(id RequestID, q *kv.OutcomeOf) {
 func (l *leader) outcomeOfRunning(t *ticket, q *kv.OutcomeOf, c *commit) {
 	spares := q.Ask == kv.AskRead || q.Ask == kv.AskQuery
 	switch {
+	case c.phase >= phaseQueued && c.others != nil && c.others.staging != nil:
+		l.outcomeOfStaging(t, q, c)
 	case c.phase >= phaseQueued && q.Ask == kv.AskRead && q.At != 0 && q.At < c.timestamp:
 		l.answerUndecided(t) // for this read
 	case c.phase >= phaseQueued && q.Ask == kv.AskWound && invariant.Mutated(invariant.WoundProposed):

@@ -81,6 +81,7 @@ func (p *Partition) Lead(term kv.Term, desc *kv.Descriptor, gc, horizon kv.Times
 	}
 	l.transactions.byID, l.transactions.records = make(map[kv.TxID]*prepared), make(map[kv.TxID]*resolver)
 	l.transactions.calls = make(map[uint64]call)
+	l.transactions.recoveries, l.transactions.undecided = make(map[kv.TxID]*recovery), make(map[kv.TxID]kv.Timestamp)
 	l.retained.applied(gc, horizon)
 	p.lead = l
 	l.restore()
@@ -141,6 +142,8 @@ func (l *leader) admit(id RequestID, req *kv.Request) {
 		l.admitOutcome(id, req.Outcome)
 	case req.Prepare != nil:
 		l.admitPrepare(id, req)
+	case req.Stage != nil:
+		l.admitStage(id, req.Stage)
 	case req.Resolve != nil:
 		l.admitResolve(id, req.Resolve)
 	default:
@@ -236,7 +239,8 @@ func (p *Partition) Waiting() int {
 	if p.lead == nil {
 		return 0
 	}
-	return p.lead.tickets.len() + p.lead.transactions.len() + len(p.lead.transactions.records) + p.lead.transactions.claims.Len()
+	s := &p.lead.transactions
+	return p.lead.tickets.len() + s.len() + len(s.records) + len(s.undecided) + s.claims.Len()
 }
 
 // run lets everything go on that the last event has set free.

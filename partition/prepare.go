@@ -12,6 +12,7 @@ type preparedPhase uint8
 
 const (
 	preparing preparedPhase = iota // waits for its latches and for the engine
+	held                           // locked in memory and acknowledged, of a parallel commit (rule P1)
 	locking                        // its locks are on their way to the engine
 	locked                         // and there: acknowledged
 	resolving                      // their removal is on its way
@@ -25,22 +26,27 @@ type prepared struct {
 	kv.Attempt
 	phase preparedPhase
 	// oldest is what must not be below G: s, or for blind ones what their client had heard of (rule H3).
-	oldest     kv.Timestamp
-	tickets    *ticket // copies of the Prepare
-	told       *ticket // Resolves that wait until the locks are gone
-	fate       fate
-	since      since
-	question   question
-	arrived    kv.Instant
-	prev, next *prepared
+	oldest   kv.Timestamp
+	tickets  *ticket // copies of the Prepare
+	told     *ticket // Resolves that wait until the locks are gone
+	fate     fate
+	since    since
+	question question
+	arrived  kv.Instant
+	staged   staged // of a parallel commit
+	neighbors
 }
 
-// since is a bound of timestamps, as of when the locks of a prepare were applied.
+// neighbors of a transaction in the order of arrival.
+type neighbors struct{ prev, next *prepared }
+
+// since is a bound of timestamps, as of when the locks of a prepare were applied, or held in memory.
 type since struct {
 	// at is the newest timestamp heard of then. The acknowledgement came later, and so did the draw of
 	// the commit timestamp: it is above at (rule B2). 0: an earlier leader may have acknowledged.
 	at kv.Timestamp
-	// proven says that at is not below the commit timestamp of anything that was resolved here before.
+	// proven says that at is not below the commit timestamp of anything that was resolved here before. Of
+	// what is locked in memory first it is never said.
 	proven bool
 }
 
@@ -61,7 +67,11 @@ func (l *leader) admitPrepare(id RequestID, req *kv.Request) {
 		l.prepareAgain(p, id)
 		return
 	}
-	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now()}
+	if q.InMemory && l.promisedNever(q) {
+		l.sink.Reply(id, nil, l.aborted(q.ID))
+		return
+	}
+	p := &prepared{Attempt: q.Attempt, arrived: l.sink.Now(), staged: staged{inMemory: q.InMemory}}
 	p.question.at = p.arrived
 	p.intent = intent{owner: p, req: &kv.Commit{Start: q.Start, Reads: q.Reads, Spans: q.Spans, Writes: q.Writes}, locks: true, timer: l.newTimer(req.Trace)}
 	p.oldest = q.Start
@@ -91,7 +101,7 @@ func (l *leader) admitPrepare(id RequestID, req *kv.Request) {
 
 // prepareAgain answers another copy of a Prepare.
 func (l *leader) prepareAgain(p *prepared, id RequestID) {
-	if p.phase >= locked || p.phase == locking && invariant.Mutated(invariant.DupAck) {
+	if p.phase >= locked || p.phase == held || p.phase == locking && invariant.Mutated(invariant.DupAck) {
 		l.sink.Reply(id, p.acknowledgement(l), nil)
 		return
 	}
@@ -126,6 +136,10 @@ func (p *prepared) transaction() (kv.TxID, kv.Age) { return p.ID, p.Age }
 func (p *prepared) ready(l *leader) {
 	if p.oldest < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit) {
 		p.refuse(l, tooOld(l.id, p.oldest, l.retained.gcProposed))
+		return
+	}
+	if p.staged.inMemory {
+		l.hold(p)
 		return
 	}
 	p.phase = locking
@@ -191,9 +205,10 @@ func (b *barrier) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) 
 
 // dropPrepare ends a prepare that is not proposed; it returns those who wait for it.
 func (l *leader) dropPrepare(p *prepared) *ticket {
-	invariant.Check(p.phase == preparing, "what is proposed is decided by the log alone: %v", p.ID)
+	invariant.Check(p.phase < locking, "what is proposed is decided by the log alone: %v", p.ID)
 	p.phase, p.task = resolved, nil
-	l.table.Drop(&p.guard)
+	l.release(&p.guard)
+	l.moves(p)
 	l.bytes -= p.declared.bytes
 	l.transactions.remove(p)
 	ts := p.tickets
@@ -207,12 +222,15 @@ func (p *prepared) committed(*leader) {}
 // applied: the locks are in the engine. Only now is the prepare acknowledged (rule H3).
 func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
-	p.phase, p.since = locked, since{max(l.sink.Heard(), l.transactions.learnt), l.draws.answered}
-	p.timer.end(l, agreeing)
-	if invariant.Mutated(invariant.NoShared) {
-		p.shareNothing(l)
-	} else {
-		l.table.Lock(&p.guard)
+	p.phase = locked
+	if !p.guard.Locked() { // else in memory before, which was timed and acknowledged then
+		p.since = since{at: l.newestHere(), proven: l.draws.answered}
+		p.timer.end(l, agreeing)
+		if invariant.Mutated(invariant.NoShared) {
+			p.shareNothing(l)
+		} else {
+			l.table.Lock(&p.guard)
+		}
 	}
 	p.req, p.declared = nil, declared{}
 	for i := range p.guard.Latches {
@@ -221,8 +239,13 @@ func (p *prepared) applied(l *leader) {
 	l.acknowledge(p)
 	if p.fate.known {
 		l.resolve(p)
+	} else if p.staged.inMemory {
+		p.retry(l, 0) // who came while it was on its way has not asked
 	}
 }
+
+// newestHere is the newest timestamp that is known here: heard of, or of a transaction whose fate was told.
+func (l *leader) newestHere() kv.Timestamp { return max(l.sink.Heard(), l.transactions.learnt) }
 
 // shareNothing is the planted bug NoShared: what was read is free once it was validated.
 func (p *prepared) shareNothing(l *leader) {
@@ -238,6 +261,9 @@ func (p *prepared) shareNothing(l *leader) {
 }
 
 func (p *prepared) encodedLen() int {
+	if p.staged.at != 0 {
+		return stageLen(&p.intent, &p.Attempt, nil)
+	}
 	n := 1 + attemptLen(&p.Attempt) + uvarintLen(uint64(p.locks()))
 	for i := range p.req.Writes {
 		v, tombstone := p.written(i)
@@ -248,6 +274,9 @@ func (p *prepared) encodedLen() int {
 }
 
 func (p *prepared) append(dst []byte) []byte {
+	if p.staged.at != 0 {
+		return appendStage(dst, &p.intent, &p.Attempt, p.staged.at, nil)
+	}
 	dst = appendPrepareHeader(dst, &p.Attempt, p.locks())
 	for i := range p.req.Writes {
 		v, tombstone := p.written(i)

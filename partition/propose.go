@@ -91,7 +91,7 @@ func (c *commit) encodedLen() int {
 		n += versionLen(c.req.Writes[i].Key, v, tombstone)
 	}
 	if c.others != nil {
-		return n + c.others.recordLen()
+		return n + recordHeaderLen(&c.others.attempt, c.others.where)
 	}
 	return n + writeHeaderBytes
 }
@@ -99,7 +99,7 @@ func (c *commit) encodedLen() int {
 func (c *commit) append(dst []byte) []byte {
 	q := c.req
 	if c.others != nil {
-		dst = c.others.appendRecord(dst, c)
+		dst = appendRecordHeader(dst, commandRecord, &c.others.attempt, c.timestamp, c.others.where)
 	} else {
 		dst = appendWriteHeader(dst, q.ID, q.AsOf, c.timestamp)
 	}
@@ -246,6 +246,11 @@ func (p *Partition) ProposeGC(g kv.Timestamp) bool {
 func (l *leader) lockedBelow(g kv.Timestamp) (found bool) {
 	if invariant.Mutated(invariant.ResolveBelowGC) {
 		return false
+	}
+	for _, c := range l.transactions.undecided { // any: the order does not show
+		if c <= g {
+			return true
+		}
 	}
 	for p := l.transactions.first; p != nil; p = p.next {
 		if p.oldest < g {

@@ -12,13 +12,15 @@ import (
 // transactions are those over several partitions that concern this one: as a participant (prepared)
 // and as the anchor, after the commit (records).
 type transactions struct {
-	byID        map[kv.TxID]*prepared // never iterated
-	first, last *prepared             // in order of arrival
-	records     map[kv.TxID]*resolver // iterated only to be sorted
-	calls       map[uint64]call       // of this term, by token; never iterated
-	soon        txn.FIFO[retry]       // by time
-	claims      txn.FIFO[*claim]      // those that began, oldest first, until they would end
-	learnt      kv.Timestamp          // the newest commit timestamp among the fates told in this term
+	byID        map[kv.TxID]*prepared    // never iterated
+	first, last *prepared                // in order of arrival
+	records     map[kv.TxID]*resolver    // iterated only to be sorted
+	calls       map[uint64]call          // of this term, by token; never iterated
+	soon        txn.FIFO[retry]          // by time
+	claims      txn.FIFO[*claim]         // those that began, oldest first, until they would end
+	learnt      kv.Timestamp             // the newest commit timestamp among the fates told in this term
+	recoveries  map[kv.TxID]*recovery    // iterated only to be sorted
+	undecided   map[kv.TxID]kv.Timestamp // staged with their anchor here: c; the least is looked for only
 }
 
 func (s *transactions) len() int { return len(s.byID) }
@@ -62,7 +64,7 @@ func (l *leader) admitResolve(id RequestID, q *kv.Resolve) {
 		l.sink.Reply(id, nil, kv.Errorf(kv.Invalid, "a Resolve names no transaction"))
 	case p == nil:
 		l.confirm(id, q)
-	case p.phase == preparing: // never acknowledged: it is a late copy, or the transaction is aborted
+	case p.phase < locking: // it is a late copy, or the transaction is aborted (rules H9, P12)
 		p.refuse(l, l.aborted(p.ID))
 		l.confirm(id, q)
 	case invariant.Mutated(invariant.ConfirmEarly):
@@ -94,11 +96,14 @@ func (l *leader) learn(p *prepared, f fate) {
 		p.fate = f
 	}
 	l.transactions.learnt = max(l.transactions.learnt, f.commit)
-	if p.phase == locked {
+	switch p.phase {
+	case locked:
 		l.resolve(p)
 		if p.fate.commit != 0 {
 			l.beginEarly(p)
 		}
+	case held: // what is not staged cannot be committed: a late copy, or aborted (rule P12)
+		p.refuse(l, l.aborted(p.ID))
 	}
 }
 
@@ -195,7 +200,7 @@ func (l *leader) wounded(c *commit) *kv.Error {
 
 // inquire asks the anchor, unless that is under way.
 func (l *leader) inquire(p *prepared, ask kv.AskKind) {
-	if p.phase != locked || p.question.pending && (p.question.ask == kv.AskWound || p.question.ask == ask) {
+	if p.phase != locked && p.phase != held || p.question.pending && (p.question.ask == kv.AskWound || p.question.ask == ask) {
 		return
 	}
 	p.question.ask, p.question.pending, p.question.at = ask, true, l.sink.Now()
@@ -213,7 +218,7 @@ func (p *prepared) answered(l *leader, ask int, resp *kv.Response, err *kv.Error
 	if int(p.question.ask) == ask {
 		p.question.pending = false
 	}
-	if p.phase != locked {
+	if p.phase != locked && p.phase != held {
 		return
 	}
 	if err != nil && invariant.Mutated(invariant.Unilateral) {
@@ -243,7 +248,7 @@ func fateIn(resp *kv.Response, err *kv.Error) (fate, bool) {
 
 // retry asks again while somebody waits.
 func (p *prepared) retry(l *leader, _ int) {
-	if p.phase != locked || p.question.pending {
+	if p.phase != locked && p.phase != held || p.question.pending {
 		return
 	}
 	waits, ask := false, kv.AskQuery

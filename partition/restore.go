@@ -58,6 +58,10 @@ func (restoring) evaluated(l *leader, _ *ReadTask, r *ReadResult) {
 	l.restoreLocks(r.restored.locks)
 	for i := range r.restored.records {
 		k := &r.restored.records[i]
+		if k.State == mvcc.RecordStaging {
+			l.recover(k)
+			continue
+		}
 		l.settle(&resolver{attempt: k.Attempt, timestamp: k.Timestamp, where: k.Participants, roll: txn.NewRoll(len(k.Participants))})
 	}
 	for t := l.tickets.oldest; t != nil; {
@@ -78,7 +82,7 @@ func (l *leader) restoreLocks(locks []mvcc.Lock) {
 		k := &locks[i]
 		p := l.transactions.byID[k.ID]
 		if p == nil {
-			p = &prepared{Attempt: k.Attempt, phase: locked, arrived: l.sink.Now()}
+			p = &prepared{Attempt: k.Attempt, phase: locked, arrived: l.sink.Now(), staged: staged{inMemory: k.Staged != 0, at: k.Staged}}
 			p.question.at = p.arrived
 			p.owner = p // and oldest is 0: when it read is not known, it may have been long ago
 			p.guard.Owner = &p.intent

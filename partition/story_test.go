@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,8 +23,10 @@ import (
 //	get r=R K... [at=TS | not-before=TS] [claim=AGE]    scan r=R A B [at=TS] [reverse] [count] [keys=N]
 //	outcome r=R id=I K [term= asof=]
 //	prepare r=R id=I anchor=K [p=8] [term=1 asof= start= age=]   with lines as for commit
+//	lock r=R id=I anchor=K ...       as prepare, in memory
+//	stage r=R id=I at=TS [term=1 asof=] [recover]
 //	resolve r=R id=I [at=TS]         ask r=R id=I K wound|query|read [at=TS] [term= asof=]
-//	answered #N [ok | committed=TS | aborted | undecided | KIND]   the answer to a call
+//	answered #N [ok | never | committed=TS | aborted | undecided | KIND]   the answer to a call
 //	close TS                         the node closes a timestamp that it has drawn
 //	follow r=R get K... | scan A B [keys=N] at=TS [applied=N] [replica=N]   a read at a replica that does not lead
 //	anchor N [committed=TS | aborted | undecided | KIND]   the answer to its question N
@@ -42,7 +45,11 @@ import (
 // A timestamp is a number, or seconds with an s. The output is the effects in order.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s := &story{world: newWorld(t, Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20})}
+		opts := Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20}
+		if strings.HasPrefix(filepath.Base(path), "parallel") {
+			opts.Commit = Parallel
+		}
+		s := &story{world: newWorld(t, opts)}
 		s.heard = 5
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t
@@ -83,14 +90,19 @@ func (s *story) run(d *datadriven.TestData) {
 			q.CountOnly = q.CountOnly || x == "count"
 		}
 		s.p.Request(s.request(d), &kv.Request{Scan: q})
-	case "prepare":
+	case "prepare", "lock":
 		c := s.parseCommit(d)
-		q := &kv.Prepare{Start: c.Start, Reads: c.Reads, Spans: c.Spans, Writes: c.Writes}
+		q := &kv.Prepare{InMemory: d.Cmd == "lock", Start: c.Start, Reads: c.Reads, Spans: c.Spans, Writes: c.Writes}
 		q.Attempt = kv.Attempt{ID: c.ID, Term: kv.Term(s.number(d, "term", 1)), AsOf: c.AsOf, Age: c.Age, Partition: kv.PartitionID(s.number(d, "p", 8))}
 		q.Anchor = kv.Key(s.argument(d, "anchor"))
 		s.p.Request(s.request(d), &kv.Request{Prepare: q})
 	case "resolve":
 		s.p.Request(s.request(d), &kv.Request{Resolve: &kv.Resolve{ID: testID(s.number(d, "id", 0)), Commit: s.stampArg(d, "at", 0)}})
+	case "stage":
+		s.p.Request(s.request(d), &kv.Request{Stage: &kv.Stage{
+			ID: testID(s.number(d, "id", 0)), AsOf: s.stampArg(d, "asof", 1), Commit: s.stampArg(d, "at", 0),
+			Term: kv.Term(s.number(d, "term", int(s.term))), Recover: len(s.words(d)) > 0,
+		}})
 	case "ask":
 		w := s.words(d)
 		s.p.Request(s.request(d), &kv.Request{Outcome: &kv.OutcomeOf{

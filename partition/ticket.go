@@ -19,6 +19,7 @@ type ticket struct {
 	arrived kv.Instant
 	work    work
 	outcome bool    // the answer is that to an Outcome
+	reads   bool    // and a read asks: it resolves nothing
 	copy    *ticket // the next one that waits for the same commit
 
 	prev, next *ticket // of all tickets

@@ -151,6 +151,51 @@ func TestTimingOfTwoPhases(t *testing.T) {
 	}
 }
 
+// TestTimingInParallel: a participant's is until its locks are in memory, and stays what it was told to be. The
+// anchor's consensus is until all parts are durable; if one will never be, it was in vain.
+func TestTimingInParallel(t *testing.T) {
+	w := ledWorld(t, Options{Commit: Parallel})
+	got := w.answers()
+	q := prepareOf(1, "k")
+	q.InMemory = true
+	w.p.Request(1, &kv.Request{Prepare: q, Trace: true})
+	w.now = 2 * ms
+	w.readOne(millis(1))
+	w.now = 12 * ms
+	w.p.Request(2, &kv.Request{Stage: &kv.Stage{ID: q.ID, AsOf: 1, Commit: w.heard + 1, Term: 2}})
+	w.agree(20*ms, 25*ms)
+	if want := (&kv.Timing{Spent: kv.Spent{Storage: millis(1)}}); !reflect.DeepEqual(got[1].Timing, want) || got[2] == nil {
+		t.Errorf("%+v and %+v, want %+v", got[1].Timing, got[2], want)
+	}
+	for never, want := range map[bool]kv.Spent{false: {Draw: millis(10), Consensus: millis(30)}, true: {Draw: millis(10), Consensus: millis(40)}} {
+		w := ledWorld(t, Options{Commit: Parallel})
+		var spent *kv.Timing
+		w.onReply = func(_ RequestID, r *kv.Response, e *kv.Error) {
+			if e != nil {
+				spent = e.Timing
+			} else {
+				spent = r.Timing
+			}
+		}
+		q := put(1, "l", "v")
+		q.Parts = []kv.Part{{Partition: testPartition + 1, Writes: []kv.Write{{Kind: kv.WritePut, Key: kv.Key("zz")}}}}
+		w.p.Request(1, &kv.Request{Commit: q, Trace: true})
+		w.p.Answered(w.calls[0].token, &kv.Response{Term: 9}, nil)
+		w.answerDraw(10 * ms)
+		w.agree(20*ms, 30*ms)
+		w.now = 40 * ms
+		if never {
+			w.p.Answered(w.calls[1].token, nil, kv.Errorf(kv.Aborted, "never"))
+			w.agree(45*ms, 50*ms)
+		} else {
+			w.p.Answered(w.calls[1].token, &kv.Response{Term: 9}, nil)
+		}
+		if spent == nil || spent.Spent != want {
+			t.Errorf("never %t: %+v, want %+v", never, spent, want)
+		}
+	}
+}
+
 // TestTimingOfReads: a read draws, waits for writes under way, reads, and may have to prove that it was led.
 func TestTimingOfReads(t *testing.T) {
 	w := ledWorld(t, Options{})

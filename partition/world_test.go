@@ -316,6 +316,9 @@ func describeCall(q *kv.Request) string {
 	switch {
 	case q.Prepare != nil:
 		s := fmt.Sprintf("prepare id %d", q.Prepare.ID[15])
+		if q.Prepare.InMemory {
+			s = fmt.Sprintf("lock id %d", q.Prepare.ID[15])
+		}
 		for _, m := range q.Prepare.Reads {
 			s += " read " + string(m.Key)
 		}
@@ -326,6 +329,10 @@ func describeCall(q *kv.Request) string {
 			s += " write " + string(q.Prepare.Writes[i].Key)
 		}
 		return s
+	case q.Stage != nil && q.Stage.Recover:
+		return fmt.Sprintf("is id %d staged at %s in term %d", q.Stage.ID[15], stamp(q.Stage.Commit), q.Stage.Term)
+	case q.Stage != nil:
+		return fmt.Sprintf("stage id %d at %s in term %d", q.Stage.ID[15], stamp(q.Stage.Commit), q.Stage.Term)
 	case q.Resolve != nil && q.Resolve.Commit == 0:
 		return fmt.Sprintf("resolve id %d, aborted", q.Resolve.ID[15])
 	case q.Resolve != nil:
@@ -397,7 +404,7 @@ func describeEntry(data []byte) string {
 				}
 			}
 			parts = append(parts, s+"}")
-		case commandPrepare, commandRecord, commandResolve, commandForget, commandBarrier:
+		case commandPrepare, commandRecord, commandResolve, commandForget, commandBarrier, commandStage, commandDecide:
 			parts = append(parts, describeTransaction(c))
 		case commandGC:
 			parts = append(parts, "setGC{"+stamp(c.Timestamp)+"}")
@@ -447,6 +454,19 @@ func describeTransaction(c *Command) string {
 			s += fmt.Sprintf(" p%d", p.Partition)
 		}
 		return "record{" + s + " at " + stamp(c.Timestamp) + "}"
+	case commandStage:
+		for _, p := range c.Participants {
+			s += fmt.Sprintf(" p%d/%d", p.Partition, p.Term)
+		}
+		return "stage{" + s + " at " + stamp(c.Timestamp) + "}"
+	case commandDecide:
+		for _, p := range c.Participants {
+			s += fmt.Sprintf(" p%d", p.Partition)
+		}
+		if c.Timestamp == 0 {
+			return "decide{" + s + " aborted}"
+		}
+		return "decide{" + s + " at " + stamp(c.Timestamp) + "}"
 	case commandResolve:
 		if c.Timestamp == 0 {
 			return "drop{" + s + "}"

@@ -14,6 +14,7 @@ import (
 type callTraps struct {
 	copies []callCopy // of prepares, oldest first
 	oneway [2]int     // partitions of the workload of that name, if they are not the first two
+	rounds rounds
 
 	forgetting
 }

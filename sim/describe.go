@@ -84,6 +84,8 @@ func describeRequest(r *kv.Request, a *kv.AdminRequest) string {
 		return fmt.Sprintf("p%d outcome %.8s term %d ask %d at %d", r.Partition, r.Outcome.ID, r.Outcome.Term, r.Outcome.Ask, uint64(r.Outcome.At))
 	case r.Prepare != nil:
 		return fmt.Sprintf("p%d prepare %.8s term %d of p%d, %d writes", r.Partition, r.Prepare.ID, r.Prepare.Term, r.Prepare.Partition, len(r.Prepare.Writes))
+	case r.Stage != nil:
+		return fmt.Sprintf("p%d stage %.8s at %d in term %d, recover %t", r.Partition, r.Stage.ID, uint64(r.Stage.Commit), r.Stage.Term, r.Stage.Recover)
 	case r.Resolve != nil:
 		return fmt.Sprintf("p%d resolve %.8s at %d", r.Partition, r.Resolve.ID, uint64(r.Resolve.Commit))
 	}

@@ -21,7 +21,7 @@ type MutantCase struct {
 // Mutants is the table of all planted bugs.
 func Mutants() []MutantCase {
 	all := append(livenessMutants(), transactionMutants()...)
-	all = append(append(all, twoPhaseMutants()...), closedMutants()...)
+	all = append(append(all, twoPhaseMutants()...), append(parallelMutants(), closedMutants()...)...)
 	return append(append(all, storageMutants()...), limitMutants()...)
 }
 

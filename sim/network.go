@@ -78,7 +78,7 @@ func (n *network) send(from, to kv.NodeID, m *node.Message) {
 	}
 	if m.Call != nil {
 		n.w.traps.called(n.w, from, to, raw, m.Call.Request)
-		if n.w.traps.loses(n.w, to, m.Call.Request) {
+		if n.w.traps.loses(n.w, to, m.Call.Request) || n.w.traps.held(n.w, from, to, raw, m.Call.Request) {
 			return
 		}
 	}

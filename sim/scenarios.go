@@ -122,7 +122,7 @@ func scenarios() []*Scenario {
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
 	}
-	return append(append(all, crossings()...), callScenarios()...)
+	return append(append(append(all, crossings()...), callScenarios()...), parallelScenarios()...)
 }
 
 // Find is the scenario of a name, nil if there is none.

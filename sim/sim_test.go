@@ -42,6 +42,9 @@ var smoke = []struct {
 	{"handovers", []uint64{1}, 4 * time.Second, 0},
 	{"outcomes", []uint64{1}, 4 * time.Second, 0},
 	{"followers", []uint64{1, 2}, 5 * time.Second, 0},
+	{"parallel-crossing", []uint64{1, 2}, 6 * time.Second, 0},
+	{"parallel-mixed", []uint64{1}, 5 * time.Second, 0},
+	{"parallel-terms", []uint64{1}, 5 * time.Second, 0},
 	{"closing", []uint64{1}, 4 * time.Second, 0},
 	{"deaf", []uint64{1}, 6 * time.Second, 0},
 	{"twice", []uint64{1}, 4 * time.Second, 0},
@@ -128,7 +131,7 @@ func TestScenariosAreWhole(t *testing.T) {
 			}
 		}
 		for _, x := range c.Traps {
-			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && !slices.Contains([]string{"xfer", "joint", "ingestfull", "late", "confirm", "twice"}, x.Name) {
+			if aimedTraps[x.Name] == nil && diskTraps[x.Name] == nil && !slices.Contains([]string{"xfer", "joint", "ingestfull", "late", "confirm", "twice", "stages", "terms", "murders", "promises"}, x.Name) {
 				t.Errorf("scenario %s: trap %q is not known", c.Name, x.Name)
 			}
 		}

@@ -67,7 +67,8 @@ func (t *Table) NextReady() *Await {
 
 // awaitKey waits for what has drawn no timestamp yet. Of the proposed writes only the last
 // one of all keys need be waited for, since they are applied in the order of proposal: it is
-// handed from key to key.
+// handed from key to key. What is proposed under locks may be staged, and end later than that: each
+// is waited for.
 func (t *Table) awaitKey(a *Await, k *keyState, last *Latch) *Latch {
 	if a.At == Strong && invariant.Mutated(invariant.StrongNoAwait) || a.At != Strong && invariant.Mutated(invariant.ReadNoAwait) {
 		return nil
@@ -80,6 +81,10 @@ func (t *Table) awaitKey(a *Await, k *keyState, last *Latch) *Latch {
 	l = k.pendingAt(a.At)
 	if l != nil && ignoresLock(a, l) {
 		l = l.place.prev
+	}
+	if l != nil && l.guard.locks != nil {
+		attach(a, l)
+		return last
 	}
 	if l != nil && (last == nil || last.guard.order < l.guard.order) {
 		return l

@@ -13,6 +13,7 @@
 //	Unlock or ───┴─ parked ┘   ▼
 //	Applied                  locked ─────► asked ────────────► pending ────────► gone
 //	                           │   Asked   │      Propose      (locks stay)  Applied
+//	                           │           │                    └── Withdraw: aborted by the log
 //	                           └───────────┴── Unlock: resolved, aborted
 //
 //	Table        latches of keys and spans (C2), locks (C2, F2), pending versions (C5b),

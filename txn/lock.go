@@ -106,6 +106,22 @@ func (t *Table) Unlock(g *Guard) {
 	t.endLocks(g)
 }
 
+// Withdraw is Unlock for a proposed guard whose transaction the log has aborted (rule P8): reads that
+// await it look at what is under way before it.
+func (t *Table) Withdraw(g *Guard) {
+	invariant.Check(g.locks != nil && g.state == pending, "only what is proposed under locks can be withdrawn")
+	g.state = idle
+	for i := range g.Latches {
+		l := &g.Latches[i]
+		if l.Wide || l.Mode == Shared || invariant.Mutated(invariant.LatchToPropose) {
+			continue
+		}
+		l.place.key.pending.remove(l)
+		t.handBack(l)
+	}
+	t.endLocks(g)
+}
+
 // endLocks takes the locks of an idle guard out of the table and lets those go on that wait for it.
 func (t *Table) endLocks(g *Guard) {
 	for i := range g.Latches {

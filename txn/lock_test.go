@@ -244,6 +244,38 @@ func TestReadOfALockThatIsGivenUp(t *testing.T) {
 	wantReady(t, tb, "strong")
 }
 
+// TestWithdrawnLock: what is staged may end after later proposals, or never be applied at all.
+func TestWithdrawnLock(t *testing.T) {
+	tb := NewTable(10)
+	old, h, later := guard("old", key(Blind, "k")), guard("h", key(Exclusive, "k"), key(Shared, "s")), guard("later", key(Blind, "m"))
+	acquire(t, tb, old)
+	wantGranted(t, tb, "old")
+	tb.Asked(old)
+	tb.Propose(old, 10)
+	lock(t, tb, h)
+	tb.Asked(h)
+	tb.Propose(h, 20)
+	acquire(t, tb, later)
+	wantGranted(t, tb, "later")
+	tb.Asked(later)
+	tb.Propose(later, 21)
+	both := &Await{Owner: "both", At: 30}
+	if tb.AwaitKeys(both, []kv.Key{kv.Key("k"), kv.Key("m")}) {
+		t.Fatal("proposed writes are not awaited")
+	}
+	tb.Applied(old)
+	tb.Applied(later)
+	wantReady(t, tb)
+	if p, ok := tb.Newest(kv.Key("k")); !ok || p.Timestamp != 20 {
+		t.Fatalf("what is staged is at %d", p.Timestamp)
+	}
+	tb.Withdraw(h)
+	wantReady(t, tb, "both")
+	if tb.Len() != 0 || h.Locked() || tb.Locks() != 0 {
+		t.Fatal("something is left")
+	}
+}
+
 func TestLockChecks(t *testing.T) {
 	broken := func(name string, f func(tb *Table, h, g *Guard)) {
 		t.Run(name, func(t *testing.T) {
@@ -284,6 +316,7 @@ func TestLockChecks(t *testing.T) {
 		tb.Propose(h, 10)
 		tb.Unlock(h)
 	})
+	broken("a withdrawal of what is not proposed", func(tb *Table, h, _ *Guard) { tb.Withdraw(h) })
 	broken("a key locked twice", func(tb *Table, _, _ *Guard) {
 		tb.Restore(guard("x", key(Shared, "x"), key(Exclusive, "x")))
 	})

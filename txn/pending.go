@@ -78,7 +78,7 @@ func (t *Table) makePending(l *Latch, c kv.Timestamp) {
 }
 
 // Applied notes that a proposed guard's writes are in the engine; its locks end as by Unlock.
-// Guards are applied in the order of their proposals. It does nothing to a guard that is not proposed.
+// Guards are applied in the order of their proposals, but that those with locks may be later. It does nothing to a guard that is not proposed.
 func (t *Table) Applied(g *Guard) {
 	if g.state != pending {
 		return

@@ -13,6 +13,7 @@ func (m *met) add(o met) {
 	m.askedUnlocked += o.askedUnlocked
 	m.lockedReads += o.lockedReads
 	m.spanBlocked += o.spanBlocked
+	m.withdrawn += o.withdrawn
 }
 
 func firstOf(xs []*item) *item {

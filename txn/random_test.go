@@ -26,7 +26,7 @@ type naive struct {
 }
 
 // met counts what the histories came by, so that none of it is missed by all of them.
-type met struct{ restored, again, askedUnlocked, lockedReads, spanBlocked int }
+type met struct{ restored, again, askedUnlocked, lockedReads, spanBlocked, withdrawn int }
 
 type item struct {
 	guard   *Guard
@@ -191,11 +191,39 @@ func (n *naive) applyNext() bool {
 		return false
 	}
 	x := n.log[0]
-	n.log = n.log[1:]
-	n.table.Applied(x.guard)
+	for _, y := range n.log {
+		if !y.guard.Locked() {
+			x = y
+			break
+		}
+	}
+	switch locks := n.inLogWithLocks(); {
+	case len(locks) == 0 || !x.guard.Locked() && n.rng.IntN(2) == 0:
+		n.table.Applied(x.guard)
+	default:
+		x = locks[n.rng.IntN(len(locks))]
+		if n.rng.IntN(3) == 0 {
+			n.met.withdrawn++
+			n.table.Withdraw(x.guard)
+		} else {
+			n.table.Applied(x.guard)
+		}
+	}
+	n.log = slices.DeleteFunc(n.log, func(y *item) bool { return y == x })
 	x.state = idle
 	n.unlocked(x)
 	return true
+}
+
+// inLogWithLocks are those with locks whose entries may be followed by one that decides: all before them
+// on their keys is applied.
+func (n *naive) inLogWithLocks() (of []*item) {
+	for i, x := range n.log {
+		if x.guard.Locked() && !slices.ContainsFunc(n.log[:i], func(y *item) bool { return clash(x, y) }) {
+			of = append(of, x)
+		}
+	}
+	return of
 }
 
 func (n *naive) drop() {
@@ -322,7 +350,7 @@ func TestTableAgainstTheRule(t *testing.T) {
 			seen.add(n.met)
 		})
 	}
-	if seen.restored == 0 || seen.again == 0 || seen.askedUnlocked == 0 || seen.lockedReads == 0 || seen.spanBlocked == 0 {
+	if seen.restored == 0 || seen.again == 0 || seen.askedUnlocked == 0 || seen.lockedReads == 0 || seen.spanBlocked == 0 || seen.withdrawn == 0 {
 		t.Errorf("the histories miss something: %+v", seen)
 	}
 }

@@ -85,6 +85,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"give one with --data":     {},
 		"a number from 1 to 64":    {file: "loops = 0\n"},
 		"lease or quorum":          {args: []string{"--data", "d", "--read-mode", "x"}},
+		"two-phase or parallel":    {args: []string{"--data", "d", "--commit", "x"}},
 		"say --insecure":           {args: []string{"--data", "d", "--listen", "0.0.0.0:1"}},
 		"not of the form HOST":     {args: []string{"--data", "d", "--join", "a:1,b"}},
 		"number, bool or list":     {file: "data = 1.5\n"},

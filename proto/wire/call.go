@@ -18,7 +18,15 @@ const (
 	answerError    = 2
 )
 
+// stageRecover is the flag of a stage.
+const stageRecover = 1
+
 func appendPrepare(b []byte, q *kv.Prepare) []byte {
+	if q.InMemory {
+		b = append(b, partLock)
+	} else {
+		b = append(b, partPrepare)
+	}
 	b = append(b, q.ID[:]...)
 	b = binary.AppendUvarint(b, uint64(q.Term))
 	b = appendTimestamp(b, q.AsOf)
@@ -27,6 +35,20 @@ func appendPrepare(b []byte, q *kv.Prepare) []byte {
 	b = appendBytes(b, q.Anchor)
 	b = appendTimestamp(b, q.Start)
 	return appendBody(b, q.Reads, q.Spans, q.Writes)
+}
+
+func appendStage(b []byte, q *kv.Stage) []byte {
+	b = append(append(b, flag(q.Recover, stageRecover)), q.ID[:]...)
+	b = appendTimestamp(appendTimestamp(b, q.AsOf), q.Commit)
+	return binary.AppendUvarint(b, uint64(q.Term))
+}
+
+func decodeStage(r *reader) *kv.Stage {
+	flags := r.u8()
+	if flags&^stageRecover != 0 {
+		r.fail()
+	}
+	return &kv.Stage{Recover: flags == stageRecover, ID: r.id(), AsOf: r.timestamp(), Commit: r.timestamp(), Term: kv.Term(r.uvarint())}
 }
 
 func appendResolve(b []byte, q *kv.Resolve) []byte {
@@ -47,8 +69,8 @@ func decodeAsk(r *reader) *kv.OutcomeOf {
 	return q
 }
 
-func decodePrepare(r *reader) *kv.Prepare {
-	q := &kv.Prepare{}
+func decodePrepare(r *reader, inMemory bool) *kv.Prepare {
+	q := &kv.Prepare{InMemory: inMemory}
 	q.ID, q.Term, q.AsOf, q.Age = r.id(), kv.Term(r.uvarint()), r.timestamp(), r.age()
 	q.Partition, q.Anchor, q.Start = kv.PartitionID(r.uvarint()), r.bytes(), r.timestamp()
 	q.Reads, q.Spans, q.Writes = decodeBody(r, nil)
@@ -63,7 +85,7 @@ func AppendCall(b []byte, q *kv.Request) []byte { return appendRequest(b, q) }
 // DecodeRequest, which knows fewer parts. The request aliases b.
 func DecodeCall(b []byte) (*kv.Request, *kv.Error) {
 	op := new(Op)
-	if err := op.decode(&reader{b: b}, partResolve); err != nil {
+	if err := op.decode(&reader{b: b}, partsOfNodes); err != nil {
 		return nil, err
 	}
 	return &op.Request, nil

@@ -106,9 +106,10 @@ func randomStale(rng *rand.Rand) (s kv.Stale) {
 func randomCall(rng *rand.Rand) *kv.Request {
 	q := &kv.Request{Partition: kv.PartitionID(rng.Uint64()), Generation: kv.Generation(rng.Uint32()), Trace: rng.IntN(2) == 0}
 	at := kv.Timestamp(rng.Uint64())
-	switch rng.IntN(3) {
+	switch rng.IntN(4) {
 	case 0:
 		q.Prepare = &kv.Prepare{
+			InMemory: rng.IntN(2) == 0,
 			Attempt: kv.Attempt{
 				ID: randomID(rng), Term: kv.Term(rng.Uint64()), AsOf: at, Age: kv.Age(randomID(rng)),
 				Partition: kv.PartitionID(rng.Uint64()), Anchor: randomBytes(rng, 40),
@@ -116,6 +117,8 @@ func randomCall(rng *rand.Rand) *kv.Request {
 			Start: at / 3, Reads: randomReads(rng), Spans: randomSpans(rng), Writes: randomWrites(rng),
 		}
 	case 1:
+		q.Stage = &kv.Stage{ID: randomID(rng), AsOf: at, Commit: at / 7, Term: kv.Term(rng.Uint64()), Recover: rng.IntN(2) == 0}
+	case 2:
 		q.Resolve = &kv.Resolve{ID: randomID(rng), Commit: at}
 	default:
 		q.Outcome = &kv.OutcomeOf{ID: randomID(rng), Term: 7, AsOf: at, Anchor: randomBytes(rng, 40), Ask: kv.AskKind(1 + rng.IntN(3)), At: at / 5}

@@ -20,6 +20,9 @@ const (
 	partAsk         = 8 // the parts from here on come from nodes only
 	partPrepare     = 9
 	partResolve     = 10
+	partLock        = 11 // a Prepare in memory
+	partStage       = 12
+	partsOfNodes    = partStage
 
 	partTraced = 0x80 // beside any part: the answer is to have its timing
 )
@@ -83,7 +86,9 @@ func appendPart(b []byte, q *kv.Request) []byte {
 	case q.Outcome != nil:
 		return appendOutcome(b, q.Outcome)
 	case q.Prepare != nil:
-		return appendPrepare(append(b, partPrepare), q.Prepare)
+		return appendPrepare(b, q.Prepare)
+	case q.Stage != nil:
+		return appendStage(append(b, partStage), q.Stage)
 	case q.Resolve != nil:
 		return appendResolve(append(b, partResolve), q.Resolve)
 	}
@@ -248,8 +253,10 @@ func (op *Op) decode(r *reader, parts uint8) *kv.Error {
 		op.Request.Outcome = decodeOutcome(r)
 	case partAsk:
 		op.Request.Outcome = decodeAsk(r)
-	case partPrepare:
-		op.Request.Prepare = decodePrepare(r)
+	case partPrepare, partLock:
+		op.Request.Prepare = decodePrepare(r, part == partLock)
+	case partStage:
+		op.Request.Stage = decodeStage(r)
 	case partResolve:
 		op.Request.Resolve = &kv.Resolve{ID: r.id(), Commit: r.timestamp()}
 	default:
