@@ -48,6 +48,7 @@ func (v *view) claim(ctx context.Context, at Timestamp, asked []kv.Key) Timestam
 	if at != 0 || c.age.IsZero() {
 		return at
 	}
+	c.found = nil // of a claim whose read failed: its timestamp did not become the view's
 	var full []kv.Key
 	for _, k := range c.keys {
 		ks, err := v.keyspace(ctx, k.keyspace)
