@@ -55,7 +55,7 @@ func get(t testing.TB, e *Engine, k string, ts kv.Timestamp) (Version, bool) {
 	return v, ok
 }
 
-func TestNewerFormatIsRefused(t *testing.T) {
+func TestOtherFormatsAreRefused(t *testing.T) {
 	fs := NewMemFS()
 	e := openTest(t, Options{FS: fs})
 	must(t, e.Close())
@@ -63,6 +63,11 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	_, err := Open(Options{Dir: testDir, FS: fs})
 	if kv.KindOf(err) != kv.Denied || !strings.Contains(err.Error(), fmt.Sprint("version ", FormatVersion+1)) || !strings.Contains(err.Error(), fmt.Sprint("up to ", FormatVersion)) {
 		t.Errorf("a newer store: %v", err)
+	}
+	must(t, writeFileSync(fs, fs.PathJoin(testDir, formatFileName), encodeFormat(FormatVersion-1)))
+	_, err = Open(Options{Dir: testDir, FS: fs})
+	if kv.KindOf(err) != kv.Invalid || !strings.Contains(err.Error(), fmt.Sprint("needs version ", FormatVersion)) || !strings.Contains(err.Error(), "export") {
+		t.Errorf("an older store: %v", err)
 	}
 	must(t, writeFileSync(fs, fs.PathJoin(testDir, formatFileName), []byte("kvdmvcc\n damaged")))
 	if _, err := Open(Options{Dir: testDir, FS: fs}); kv.KindOf(err) != kv.Corruption {

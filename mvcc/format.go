@@ -14,7 +14,7 @@ import (
 
 // FormatVersion is the version of everything in docs/format.md that this binary writes. It reads
 // no other.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // The format file stands beside Pebble's files, so that it can be read before Pebble, whose
 // own format may be newer too, is opened: [magic, 8][version, 4][CRC32C of both, 4].
@@ -59,7 +59,7 @@ func checkFormat(fs vfs.FS, dir string) error {
 	case v > FormatVersion:
 		return kv.Errorf(kv.Denied, "the store %s has format version %d, this binary knows versions up to %d: start the newer binary that wrote it", dir, v, FormatVersion)
 	case v < FormatVersion:
-		return kv.Errorf(kv.Invalid, "the store %s has format version %d, this binary needs version %d: upgrade it with a binary of the version between", dir, v, FormatVersion)
+		return kv.Errorf(kv.Invalid, "the store %s has format version %d, this binary needs version %d and cannot convert it: export the data with the binary that wrote it, and import that", dir, v, FormatVersion)
 	}
 	return nil
 }
