@@ -24,7 +24,7 @@ import (
 const (
 	storeMagic = "KVDSTORE"
 	// StoreFormat is the newest layout of a data directory that this program knows.
-	StoreFormat      = 1
+	StoreFormat      = 2
 	storeHeaderBytes = len(storeMagic) + 8
 	storeTailBytes   = 4
 	storeBytesMax    = 16 << 20

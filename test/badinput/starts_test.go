@@ -142,9 +142,9 @@ func TestNewerFormats(t *testing.T) {
 		code  int
 		words []string
 	}{
-		{n.File("store"), newerStore, exitDenied, []string{n.File("store"), "format 2", "up to 1", "newer kvd"}},
+		{n.File("store"), newerStore, exitDenied, []string{n.File("store"), "format 3", "up to 2", "newer kvd"}},
 		{log, newerLog, exitDenied, []string{log, "format 2", "up to 1", "upgrade"}},
-		{n.File("state", "KVD-FORMAT"), newerState, exitDenied, []string{n.File("state"), "version 2", "up to 1", "newer"}},
+		{n.File("state", "KVD-FORMAT"), newerState, exitDenied, []string{n.File("state"), "version 3", "up to 2", "newer"}},
 	} {
 		good, err := os.ReadFile(b.path)
 		if err != nil {
@@ -177,9 +177,9 @@ func write(t *testing.T, path string, b []byte) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newerStore makes the store file one of format 2: magic 8, format 4, ..., CRC32C of all before.
+// newerStore makes the store file one of format 3: magic 8, format 4, ..., CRC32C of all before.
 func newerStore(b []byte) {
-	binary.BigEndian.PutUint32(b[8:], 2)
+	binary.BigEndian.PutUint32(b[8:], 3)
 	end := len(b) - 4
 	binary.BigEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
 }
@@ -190,9 +190,9 @@ func newerLog(b []byte) {
 	binary.BigEndian.PutUint32(b[40:], crc32.Checksum(b[:40], castagnoli))
 }
 
-// newerState makes the engine's format page one of format 2.
+// newerState makes the engine's format page one of format 3.
 func newerState(b []byte) {
-	binary.BigEndian.PutUint32(b[8:], 2)
+	binary.BigEndian.PutUint32(b[8:], 3)
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
 }
 
