@@ -227,8 +227,10 @@ func TestClosedTable(t *testing.T) {
 		{"and more", func() { hear(9, 6, 4, base+6, f.term, applied+2) }, base + 3},
 		{"a change without a timestamp", func() { hear(9, 6, 5, 0, f.term, applied) }, base + 6},
 		{"an older term", func() { hear(8, 1, 1, base+9, f.term-1, applied) }, base + 6},
-		{"a gap", func() { hear(9, 6, 7, base+10, 0, 0) }, base + 6},
-		{"a message after the gap", func() { hear(9, 6, 8, base+11, 0, 0) }, base + 6},
+		{"a change that comes too late, of the leader that is believed", func() { hear(9, 6, 6, base+7, f.term-1, applied+9) }, base + 6},
+		{"what it closes afterwards", func() { hear(9, 6, 7, base+8, 0, 0) }, base + 6},
+		{"a gap", func() { hear(9, 6, 9, base+10, 0, 0) }, base + 6},
+		{"a message after the gap", func() { hear(9, 6, 10, base+11, 0, 0) }, base + 6},
 		{"a new leader", func() { hear(8, 2, 1, base+12, f.term+1, applied) }, base + 12},
 		{"the old one again", func() { hear(9, 7, 1, base+13, f.term, applied) }, base + 12},
 		{"removed", func() {

@@ -126,7 +126,12 @@ func (n *Node) closedChange(s *closedSource, c *ClosedPartition) {
 	h := &n.closed.heard
 	r, x := n.replicas[c.Partition], h.partitions[c.Partition]
 	if r != nil && c.Term < r.group.Term() || x != nil && c.Term < x.term {
-		return // of a leader that was replaced
+		// Of a leader that was replaced. What it closes from now on goes with an index that is not taken
+		// over: it must not be believed at the one before.
+		if x != nil && x.source == s {
+			n.closedEnd(c.Partition, x)
+		}
+		return
 	}
 	if x == nil {
 		if len(h.partitions) >= heardClosedMax {
