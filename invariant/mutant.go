@@ -107,6 +107,7 @@ const (
 	ClosedNoWait        Mutant = "ClosedNoWait"
 	ClosedAppliedIdx    Mutant = "ClosedAppliedIdx"
 	ClosedGhost         Mutant = "ClosedGhost"
+	ClosedKeepsIndex    Mutant = "ClosedKeepsIndex" // of docs/adr/0014
 	FollowerIgnoresLock Mutant = "FollowerIgnoresLock"
 	NoRecAbortedF       Mutant = "NoRecAbortedF"
 )

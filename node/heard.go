@@ -1,6 +1,9 @@
 package node
 
-import "github.com/kvd-db/kvd/kv"
+import (
+	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/kv"
+)
 
 // heardClosed is what the leaders of other nodes have closed, for the partitions of this loop.
 type heardClosed struct {
@@ -128,7 +131,7 @@ func (n *Node) closedChange(s *closedSource, c *ClosedPartition) {
 	if r != nil && c.Term < r.group.Term() || x != nil && c.Term < x.term {
 		// Of a leader that was replaced. What it closes from now on goes with an index that is not taken
 		// over: it must not be believed at the one before.
-		if x != nil && x.source == s {
+		if x != nil && x.source == s && !invariant.Mutated(invariant.ClosedKeepsIndex) {
 			n.closedEnd(c.Partition, x)
 		}
 		return

@@ -192,3 +192,23 @@ func (w *World) tellLate(id kv.PartitionID, y, z kv.NodeID, until ns) {
 	}
 	w.after(10*ms, func() { w.tellLate(id, y, z, until) })
 }
+
+// lastWords is leaders whose last word on what is closed arrives after their successor's first.
+func lastWords() *Scenario {
+	c := trapped("lastwords", "what a leader closed before it was replaced arrives late", Trap{"lastwords", 2500 * time.Millisecond})
+	c.Load.Clients, c.Load.Keys, c.Load.Think = 16, 4, 4*ms
+	c.Load.Mix = []Share{{"follow", 4}, {"stale", 1}, {"writer", 1}}
+	c.Duration = 20 * time.Second
+	return c
+}
+
+// trapLastWords: x, which has the oracle, hands over to y. z hears of the new term, then x's words from before, and
+// only then has what x wrote last.
+func trapLastWords(w *World, id kv.PartitionID, x, y, z kv.NodeID) {
+	w.transfer(kv.SystemPartition, x)
+	w.after(200*ms+w.upTo(200*ms), func() { // rounds of closing are so far apart
+		w.net.slow(x, z, s, 250*ms)
+		w.net.slow(y, z, s, 150*ms)
+		w.after(300*ms, func() { w.transfer(id, y) })
+	})
+}

@@ -117,6 +117,7 @@ func closedMutants() []MutantCase {
 		{Mutant: invariant.ClosedNoWait, Scenarios: []string{"closing", "followers"}, Seeds: 20},
 		{Mutant: invariant.ClosedAppliedIdx, Scenarios: []string{"closing", "followers"}, Seeds: 20},
 		{Mutant: invariant.ClosedGhost, Scenarios: []string{"deaf"}, Seeds: 10},
+		{Mutant: invariant.ClosedKeepsIndex, Scenarios: []string{"lastwords"}, Seeds: 30},
 		{Mutant: invariant.FollowerIgnoresLock, Scenarios: []string{"followers"}, Seeds: 20},
 		{Mutant: invariant.NoRecAbortedF, Scenarios: []string{"lagging"}, Seeds: 6}, // docs/adr/0016
 	}

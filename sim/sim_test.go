@@ -47,6 +47,7 @@ var smoke = []struct {
 	{"parallel-terms", []uint64{1}, 5 * time.Second, 0},
 	{"closing", []uint64{1}, 4 * time.Second, 0},
 	{"deaf", []uint64{1}, 6 * time.Second, 0},
+	{"lastwords", []uint64{1}, 6 * time.Second, 0},
 	{"twice", []uint64{1}, 4 * time.Second, 0},
 	{"volatile", []uint64{1}, 4 * time.Second, 0},
 	{"arriving", []uint64{1}, 6 * time.Second, 0},

@@ -45,7 +45,7 @@ type aimed func(w *World, id kv.PartitionID, x, y, z kv.NodeID)
 var aimedTraps = map[string]aimed{
 	"iso": trapIso, "mark": trapMark, "slowacks": trapSlowAcks, "drift": trapDrift, "epoch": trapEpoch, "sticky": trapSticky, "regain": trapRegain, "pause": trapPause,
 	"loop": trapLoop, "grants": trapGrants, "oracle": trapOracle, "carry": trapCarry, "rejoin": trapRejoin, "goesback": trapGoesBack,
-	"ghost": trapGhost, "stale": trapStale, "deaf": trapDeaf,
+	"ghost": trapGhost, "stale": trapStale, "deaf": trapDeaf, "lastwords": trapLastWords,
 }
 
 // setTraps lays the scenario's traps.
