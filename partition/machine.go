@@ -155,6 +155,18 @@ func (m *Machine) resolve(c *Command, b *mvcc.Batch) error {
 	if c.Timestamp != 0 && c.Timestamp <= m.state.GC {
 		violated("nothing is written at or below G: %d, %d", c.Timestamp, m.state.GC)
 	}
+	put := b.PutResolved
+	if c.First {
+		put = b.PutFirst
+	}
+	return takeLocks(c, b, func(k *mvcc.Lock) error {
+		return put(k.Key, c.Timestamp, kv.TxID{}, k.Value, k.Write == kv.WriteDelete)
+	})
+}
+
+// takeLocks takes the locks away that a command names and that are still its transaction's. Of the exclusive
+// ones of a committed one it has the version made.
+func takeLocks(c *Command, b *mvcc.Batch, put func(*mvcc.Lock) error) error {
 	for i := range c.Locks {
 		k, ok, err := b.TakeLock(c.Locks[i].Key, c.Locks[i].Strength, c.ID)
 		switch {
@@ -164,11 +176,7 @@ func (m *Machine) resolve(c *Command, b *mvcc.Batch) error {
 			continue
 		}
 		checkStaged(k, c.Timestamp)
-		put := b.PutResolved
-		if c.First {
-			put = b.PutFirst
-		}
-		if err := put(k.Key, c.Timestamp, kv.TxID{}, k.Value, k.Write == kv.WriteDelete); err != nil {
+		if err := put(k); err != nil {
 			return err
 		}
 	}

@@ -25,22 +25,15 @@ func (m *Machine) decide(c *Command, b *mvcc.Batch, res *ApplyResult) error {
 	if c.Timestamp != 0 && c.Timestamp <= m.state.GC {
 		violated("nothing is written at or below G: %d, %d", c.Timestamp, m.state.GC)
 	}
-	for i := range c.Locks {
-		k, ok, err := b.TakeLock(c.Locks[i].Key, c.Locks[i].Strength, c.ID)
-		switch {
-		case err != nil:
-			return err
-		case !ok || c.Timestamp == 0 || k.Strength != mvcc.Exclusive:
-			continue
-		}
-		checkStaged(k, c.Timestamp)
+	err := takeLocks(c, b, func(k *mvcc.Lock) error {
 		id := kv.TxID{}
 		if bytes.Equal(k.Key, c.Anchor) {
 			id = c.ID
 		}
-		if err := b.PutResolved(k.Key, c.Timestamp, id, k.Value, k.Write == kv.WriteDelete); err != nil {
-			return err
-		}
+		return b.PutResolved(k.Key, c.Timestamp, id, k.Value, k.Write == kv.WriteDelete)
+	})
+	if err != nil {
+		return err
 	}
 	if c.Timestamp == 0 {
 		return b.DeleteRecord(c.Anchor, c.ID)
