@@ -27,7 +27,9 @@ func (s *stream) send(received <-chan *kv.Error, stop <-chan struct{}) *kv.Error
 			buf, err = s.flush(buf)
 		case <-tick.C:
 			s.expire(time.Now())
-			if quiet {
+			// Answers that are to go together wait for a late one not longer than this: their
+			// client would take them for lost.
+			if buf, err = s.flush(buf); err == nil && quiet {
 				err = s.greet()
 			}
 			quiet = true

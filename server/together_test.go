@@ -98,3 +98,18 @@ func TestTogetherWithoutOne(t *testing.T) {
 		t.Errorf("the sender was woken %d times for %d answers, want once for one", len(s.wake), len(s.book.ready))
 	}
 }
+
+// TestTogetherNotForEver: an answer does not wait for one that is long in coming.
+func TestTogetherNotForEver(t *testing.T) { overBoth(t, testTogetherNotForEver) }
+
+func testTogetherNotForEver(t *testing.T, r *rig) {
+	m := wire.AppendRequest(wire.AppendHead(nil, 0), 1, 0, readOf("k"))
+	wire.Together(m[wire.HeadBytes:])
+	r.send(wire.AppendRequest(m, 2, 0, readOf("l")))
+	first := within(t, r.backend.taken)
+	within(t, r.backend.taken)
+	first.Asker.Answer(&kv.Response{}, nil)
+	if f := within(t, r.replies); f.ID != 1 || f.Type != wire.FrameResponse {
+		t.Errorf("%+v came, want the answer that is there", f)
+	}
+}
