@@ -1,7 +1,9 @@
 package client
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -17,5 +19,27 @@ func TestClaimsOfAFailedReadAreForgotten(t *testing.T) {
 	}
 	if s, ok := v.claims.look(key); ok {
 		t.Errorf("version %d is still there", s.version)
+	}
+}
+
+// TestHotKeysAreBounded: so many of them are claimed at once, each once, and so many remembered.
+func TestHotKeysAreBounded(t *testing.T) {
+	key := func(i int) kv.Key { return kv.Key(fmt.Sprint(i)) }
+	var h hot
+	var asked []kv.Key
+	for i := range hotKeysMax {
+		h.note(key(i))
+		asked = append(asked, key(i), key(i))
+	}
+	if found := h.among(asked); len(found) != claimKeysMax || string(found[1]) != "1" {
+		t.Errorf("claims %q", found)
+	}
+	h.note(kv.Key("one more"))
+	if len(h.until) != 1 || len(h.among(asked)) != 0 {
+		t.Errorf("%d are remembered, want the newest alone", len(h.until))
+	}
+	h.until["one more"] = time.Now().Add(-time.Second)
+	if found := h.among([]kv.Key{kv.Key("one more")}); len(found) != 0 || len(h.until) != 0 {
+		t.Errorf("%q after its time", found)
 	}
 }

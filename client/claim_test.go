@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kvd-db/kvd/client"
@@ -167,5 +168,34 @@ func TestGetForUpdateClaims(t *testing.T) {
 	})
 	if got := reads(); got != "[z a!]" {
 		t.Errorf("read %s", got)
+	}
+}
+
+// TestManyWritesClaimNothing: a transaction that writes more keys than may be claimed runs again with the claim of the
+// hot key alone.
+func TestManyWritesClaimNothing(t *testing.T) {
+	w, c, reads := claiming(t)
+	other := w.open(t)
+	var keys [][]byte
+	for i := range 17 {
+		keys = append(keys, fmt.Appendf(nil, "b%02d", i))
+	}
+	done := update(t, c, func(ctx context.Context, tx *client.Tx) error {
+		if _, err := tx.GetMany(ctx, keys...); err != nil {
+			return err
+		}
+		if tx.Attempt() == 1 {
+			if _, err := other.Put(t.Context(), keys[3], []byte("1")); err != nil {
+				return err
+			}
+		}
+		for _, k := range keys {
+			tx.Put(k, []byte("+"))
+		}
+		return nil
+	})
+	got := strings.Fields(strings.Trim(reads(), "[]"))
+	if done.Stats.Attempts != 2 || len(got) != 3 || got[1] != "b03!" || strings.HasSuffix(got[2], "!") {
+		t.Errorf("read %q in %d attempts", got, done.Stats.Attempts)
 	}
 }

@@ -45,3 +45,26 @@ func TestFarOracle(t *testing.T) {
 		t.Fatalf("no commit after %d answers of the oracle: %v", granted, r.Err)
 	}
 }
+
+// TestPatienceWithTheOracle: it doubles while nothing comes, up to a bound, and is that of the answers again when they do.
+func TestPatienceWithTheOracle(t *testing.T) {
+	f := newFollowed(t)
+	n := f.nodes[f.leader]
+	d := &n.draws
+	for range 10 {
+		d.asked = []asked{{seq: 1 << 40, at: n.now, draws: []draw{{}}}}
+		n.now += 2 * drawTimeoutMax
+		if d.tick(n); len(d.asked) != 0 {
+			t.Fatal("it still waits")
+		}
+	}
+	if d.patience != drawTimeoutMax {
+		t.Errorf("it waits for %s at last, want %s", time.Duration(d.patience), time.Duration(drawTimeoutMax))
+	}
+	d.asked = []asked{{seq: 1 << 40, at: n.now, draws: []draw{{}}}}
+	n.now += kv.Instant(200 * time.Millisecond)
+	d.granted(n, n.oracle(), &core.Grant{Seq: 1 << 40, First: n.Heard() + 1, Count: 1})
+	if want := kv.Instant(400 * time.Millisecond); d.patience != want {
+		t.Errorf("it waits for %s after an answer in 200 ms, want %s", time.Duration(d.patience), time.Duration(want))
+	}
+}

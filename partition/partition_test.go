@@ -222,3 +222,39 @@ func TestProposeDescriptor(t *testing.T) {
 		t.Fatalf("the answer is %v", err)
 	}
 }
+
+// What waits for other entries to go with is bounded: then it goes alone.
+func TestLazyIsBounded(t *testing.T) {
+	w := ledWorld(t, Options{})
+	for i := range lazyMax {
+		if _, err := w.ask(&kv.Request{Prepare: &kv.Prepare{
+			Attempt: kv.Attempt{ID: testID(i + 1), Term: 1, AsOf: 1, Partition: testPartition + 1, Anchor: kv.Key("a")},
+			Writes:  []kv.Write{{Kind: kv.WritePut, Key: kv.Key{'k', byte(i)}}},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range lazyMax {
+		w.p.Request(RequestID(1000+i), &kv.Request{Partition: testPartition, Resolve: &kv.Resolve{ID: testID(i + 1)}})
+		if want := (i + 1) % lazyMax; w.p.lead.log.lazy.Len() != want {
+			t.Fatalf("after %d: %d wait, want %d", i+1, w.p.lead.log.lazy.Len(), want)
+		}
+	}
+	if n := w.p.lead.log.queue.Len(); n != lazyMax {
+		t.Errorf("%d are to be proposed, want %d", n, lazyMax)
+	}
+}
+
+// Claims are bounded; beyond that a read does without.
+func TestClaimsAreBounded(t *testing.T) {
+	w := ledWorld(t, Options{RequestsMax: 2})
+	for i := range 4 {
+		q := &kv.Read{Keys: []kv.Key{{'k', byte(i)}}, Claim: kv.Age(testID(i + 1))}
+		if _, err := w.ask(&kv.Request{Read: q}); err != nil {
+			t.Fatal(err)
+		}
+		if want := min(i+1, 2); w.p.lead.transactions.claims.Len() != want {
+			t.Errorf("%d claims after %d, want %d", w.p.lead.transactions.claims.Len(), i+1, want)
+		}
+	}
+}
