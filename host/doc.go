@@ -11,7 +11,9 @@
 //	disk: one write  applier: one   readers: a     peers: one     snapshots:    answers
 //	and one sync of  engine batch   small pool,    link per       a connection  to clients
 //	all that waits   of all that    answer under   pair and       of their own,
-//	(log)            waits          the lease      direction      at a limited rate
+//	(log)            waits          the lease;     direction      at a limited rate
+//	                                scans rest
+//	                                (pacer.go)
 //	     └─────Stored────┴──Applied─────┴──ReadDone──────┴──PeerLost────┴──Snapshot… ─► inbox
 //
 // Around that: store.go (what the directory says of itself, and its lock), form.go (how a

@@ -3,6 +3,7 @@ package host
 import (
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
@@ -14,9 +15,9 @@ const (
 	shortScanKeysMax = 128 // a scan of no more keys counts as short
 )
 
-// readers is the pool that reads the engine off the loop. There is a lane for short reads
-// and one for long ones; one worker takes none of the long, so that short reads never wait
-// for a scan.
+// readers is the pool that reads the engine off the loop. There are three lanes: for short reads, for long ones
+// that somebody waits for with latches held or a deadline, and for scans, which are paced (see pacer). One
+// worker takes short reads only, so that they never wait for others.
 type readers struct {
 	engine *mvcc.Engine
 	now    func() kv.Instant
@@ -24,12 +25,21 @@ type readers struct {
 	summed func(*node.DigestTask)
 
 	mu     sync.Mutex
-	filled sync.Cond
-	short  []lent
-	long   []lent
+	queues [3][]lent // by lane
+	filled sync.Cond // laneShort or laneLong
+	scans  sync.Cond // laneScan
 	closed bool
+	ended  chan struct{} // closed with closed: nobody rests any more
 	group  sync.WaitGroup
 }
+
+type lane int
+
+const (
+	laneShort lane = iota
+	laneLong
+	laneScan
+)
 
 // lent is work for a reader: a read, with the call that it may answer, or a digest.
 type lent struct {
@@ -39,10 +49,31 @@ type lent struct {
 }
 
 func startReaders(r *readers) {
-	r.filled.L = &r.mu
+	r.filled.L, r.scans.L = &r.mu, &r.mu
+	r.ended = make(chan struct{})
 	n := max(runtime.GOMAXPROCS(0), 2)
 	for i := range n {
-		r.group.Go(func() { r.work(i > 0) })
+		w := &worker{lanes: []lane{laneShort, laneLong}, filled: &r.filled}
+		if i == 0 {
+			w.lanes = w.lanes[:1]
+		}
+		r.group.Go(func() { w.work(r) })
+	}
+	for range n - 1 {
+		w := &worker{lanes: []lane{laneScan}, filled: &r.scans, pace: newPacer(r.now, r.sleeper())}
+		r.group.Go(func() { w.work(r) })
+	}
+}
+
+// sleeper sleeps for one worker, until the pool is closed.
+func (r *readers) sleeper() func(time.Duration) {
+	t := time.NewTimer(0)
+	return func(d time.Duration) {
+		t.Reset(d)
+		select {
+		case <-t.C:
+		case <-r.ended:
+		}
 	}
 }
 
@@ -50,89 +81,97 @@ func startReaders(r *readers) {
 func (r *readers) put(work []lent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	short := len(r.short)
+	var added [3]int
 	for _, w := range work {
-		if w.isShort() {
-			r.short = append(r.short, w)
-		} else {
-			r.long = append(r.long, w)
-		}
+		l := w.lane()
+		r.queues[l] = append(r.queues[l], w)
+		added[l]++
 	}
-	if len(r.short)-short < len(work) {
+	if added[laneLong] > 0 {
 		r.filled.Broadcast() // a worker that may take the long ones must be among those that wake
-	} else {
+	} else if added[laneShort] > 0 {
 		r.filled.Signal()
+	}
+	if added[laneScan] > 0 {
+		r.scans.Broadcast()
 	}
 }
 
-func (w *lent) isShort() bool {
+func (w *lent) lane() lane {
 	switch {
 	case w.read == nil:
-		return false
-	case w.read.Task.Scan != nil:
-		return w.read.Task.Scan.Keys > 0 && w.read.Task.Scan.Keys <= shortScanKeysMax
-	case w.read.Task.Evaluation != nil:
-		return len(w.read.Task.Evaluation.Spans) == 0
+		return laneLong
+	case w.read.Task.Scan != nil && (w.read.Task.Scan.Keys <= 0 || w.read.Task.Scan.Keys > shortScanKeysMax):
+		return laneScan
+	case w.read.Task.Evaluation != nil && len(w.read.Task.Evaluation.Spans) > 0:
+		return laneLong
 	}
-	return true
+	return laneShort
 }
 
 // close lets the workers finish what is queued and ends them.
 func (r *readers) close() {
 	r.mu.Lock()
 	r.closed = true
+	close(r.ended)
 	r.mu.Unlock()
 	r.filled.Broadcast()
+	r.scans.Broadcast()
 	r.group.Wait()
 }
 
-// work is one worker.
-func (r *readers) work(takesLong bool) {
-	var w worker
+// take waits for work: a chunk of short reads, or one of another lane. Empty: the pool is closed.
+func (r *readers) take(chunk []lent, w *worker) []lent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for {
-		chunk := r.take(w.chunk[:0], takesLong)
+		for _, l := range w.lanes {
+			if chunk = r.cut(chunk, l); len(chunk) > 0 {
+				return chunk
+			}
+		}
+		if r.closed {
+			return nil
+		}
+		w.filled.Wait()
+	}
+}
+
+// cut takes what is first in a lane.
+func (r *readers) cut(chunk []lent, l lane) []lent {
+	q := r.queues[l]
+	n := min(len(q), 1)
+	if l == laneShort {
+		n = min(len(q), readChunkMax)
+	}
+	chunk = append(chunk, q[:n]...)
+	left := copy(q, q[n:])
+	clear(q[left:])
+	if r.queues[l] = q[:left]; l == laneShort && n > 0 && left > 0 {
+		r.filled.Signal()
+	}
+	return chunk
+}
+
+// worker takes work from some lanes, the first one first.
+type worker struct {
+	lanes  []lane
+	filled *sync.Cond // of these lanes
+	pace   *pacer     // nil: it does not rest
+
+	chunk []lent // scratch
+	reads []*node.Read
+}
+
+func (w *worker) work(r *readers) {
+	for {
+		chunk := r.take(w.chunk[:0], w)
 		if len(chunk) == 0 {
 			return
 		}
 		w.chunk = chunk
 		w.run(r)
 	}
-}
-
-// take waits for work: a chunk of short reads, or one long one. Empty: the pool is closed.
-func (r *readers) take(chunk []lent, takesLong bool) []lent {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
-		if n := len(r.short); n > 0 {
-			n = min(n, readChunkMax)
-			chunk = append(chunk, r.short[:n]...)
-			left := copy(r.short, r.short[n:])
-			clear(r.short[left:])
-			if r.short = r.short[:left]; left > 0 {
-				r.filled.Signal()
-			}
-			return chunk
-		}
-		if takesLong && len(r.long) > 0 {
-			chunk = append(chunk, r.long[0])
-			r.long[0] = lent{}
-			if r.long = r.long[1:]; len(r.long) == 0 {
-				r.long = nil
-			}
-			return chunk
-		}
-		if r.closed && (len(r.long) == 0 || !takesLong) {
-			return nil
-		}
-		r.filled.Wait()
-	}
-}
-
-// worker is the scratch space of one worker.
-type worker struct {
-	chunk []lent
-	reads []*node.Read
 }
 
 // run reads a chunk at one view of the engine, and answers what may be answered by a clock that
@@ -150,7 +189,7 @@ func (w *worker) run(r *readers) {
 	if len(w.reads) == 0 {
 		return
 	}
-	node.RunReads(r.engine, w.reads, r.now)
+	w.read(r)
 	fresh := r.now()
 	done := make([]readDone, 0, len(w.reads))
 	for _, x := range w.chunk {
@@ -169,4 +208,16 @@ func (w *worker) run(r *readers) {
 	clear(w.chunk)
 	clear(w.reads)
 	r.done(done)
+	if w.pace != nil {
+		w.pace.breathe()
+	}
+}
+
+func (w *worker) read(r *readers) {
+	if w.pace == nil {
+		node.RunReads(r.engine, w.reads, r.now, nil)
+		return
+	}
+	w.pace.begin()
+	node.RunReads(r.engine, w.reads, r.now, w.pace.breathe)
 }

@@ -20,6 +20,7 @@ type Reader struct {
 	it      *pebble.Iterator
 	key     []byte // the engine key being sought
 	bounded bool
+	breathe func()
 	room    [readerKeyBytes]byte // for key, unless it is longer
 }
 
@@ -51,6 +52,10 @@ func (r *Reader) Close() {
 	_ = r.it.Close()
 	r.it = nil
 }
+
+// Breathe has scans call fn every few hundred versions, so that whoever runs them can rest. nil, as in a new
+// Reader: nobody rests.
+func (r *Reader) Breathe(fn func()) { r.breathe = fn }
 
 func (r *Reader) setBounds(lo, hi []byte) {
 	r.it.SetBounds(lo, hi)

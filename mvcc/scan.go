@@ -23,6 +23,10 @@ type ScanArgs struct {
 // or overwritten versions than that ends early, with a resume key.
 const ScanExaminedMax = 1 << 20
 
+// breatheEvery is how many versions a scan looks at between two calls of what Reader.Breathe has set: about a
+// tenth of a millisecond.
+const breatheEvery = 256
+
 // Steps within one key before a seek is cheaper.
 const (
 	versionStepsMax = 4
@@ -47,7 +51,7 @@ func (r *Reader) scan(a ScanArgs, examinedMax int) (rows []kv.Row, resume kv.Key
 	if a.Timestamp == 0 {
 		return nil, nil, 0, kv.Errorf(kv.Internal, "a scan came without a timestamp: report this")
 	}
-	s := scan{it: r.it, a: a, left: examinedMax}
+	s := scan{it: r.it, a: a, left: examinedMax, breathe: r.breathe, breatheAt: examinedMax - breatheEvery}
 	if s.a.Keys <= 0 || s.a.Keys > kv.ScanPageKeysMax {
 		s.a.Keys = kv.ScanPageKeysMax
 	}
@@ -81,6 +85,17 @@ type scan struct {
 	prefix []byte // engine key of the current key, without suffix
 	stored []byte // a candidate in reverse: a stored value
 	arena  []byte // what rows are copied into
+
+	breathe   func()
+	breatheAt int // value of left
+}
+
+// mayBreathe calls what Reader.Breathe has set, now and then.
+func (s *scan) mayBreathe() {
+	if s.left <= s.breatheAt && s.breathe != nil {
+		s.breatheAt = s.left - breatheEvery
+		s.breathe()
+	}
 }
 
 func (s *scan) forward() error {
@@ -93,6 +108,7 @@ func (s *scan) forward() error {
 			s.resume = slices.Clone(k)
 			return nil
 		}
+		s.mayBreathe()
 		if ts > s.a.Timestamp {
 			found, err := s.olderForward()
 			if err != nil {
@@ -228,6 +244,7 @@ func (s *scan) reverse() error {
 			s.resume = k.Next()
 			return nil
 		}
+		s.mayBreathe()
 		ts, left, err := s.newestBackward()
 		if err != nil {
 			return err

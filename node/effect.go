@@ -108,8 +108,9 @@ func (x *Read) Run(e *mvcc.Engine) {
 	x.Result = x.Task.Execute(r)
 }
 
-// RunReads executes several reads on one view. A clock, which may be nil, measures those that are Timed.
-func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant) {
+// RunReads executes several reads on one view. A clock, which may be nil, measures those that are Timed; breathe, which
+// may be nil, is called by scans now and then (mvcc.Reader.Breathe).
+func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant, breathe func()) {
 	r, err := e.NewReader()
 	if err != nil {
 		for _, x := range reads {
@@ -118,6 +119,7 @@ func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant) {
 		return
 	}
 	defer r.Close()
+	r.Breathe(breathe)
 	for _, x := range reads {
 		if clock == nil || !x.Task.Timed() {
 			x.Result = x.Task.Execute(r)

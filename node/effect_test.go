@@ -26,11 +26,11 @@ func TestReadsAreMeasured(t *testing.T) {
 		return &Read{Task: partition.FollowerTask(1, q, 3, 5, 1, 1), Bare: true}
 	}
 	reads := []*Read{read(false), read(true), read(false)}
-	RunReads(e, reads, clock)
+	RunReads(e, reads, clock, nil)
 	if now != kv.Instant(2*time.Millisecond) || reads[0].Result.Took != 0 || reads[1].Result.Took != time.Millisecond || reads[2].Result.Took != 0 {
 		t.Errorf("%v on the clock; %v, %v, %v", time.Duration(now), reads[0].Result.Took, reads[1].Result.Took, reads[2].Result.Took)
 	}
-	RunReads(e, reads, nil)
+	RunReads(e, reads, nil, nil)
 	if reads[1].Result.Took != 0 {
 		t.Error("measured without a clock")
 	}

@@ -1,0 +1,64 @@
+package host
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+)
+
+// The pace of scans. Where cores are scarce a scan takes from the share of the short requests, and what it
+// takes shows in their latency. So it works in slices; after each it lets others go first, in this process and
+// in others, and by how long that takes it sees whether anybody waits for a core. Then it takes a smaller
+// share, and rests.
+const (
+	paceSlice    = 500 * time.Microsecond // of work, about
+	paceLate     = 200 * time.Microsecond // with a core to spare it is 5 to 50; on full cores half are later
+	paceRestMin  = 2 * time.Millisecond   // shorter rests come together: timers are no finer than 1 ms
+	paceShareMin = 0.04                   // of a core, whatever the others need
+	// paceDown and paceUp hold the share where a third of the slices find others waiting.
+	paceDown = 0.7
+	paceUp   = 1.2
+)
+
+// pacer is the pace of one worker. It belongs to one goroutine.
+type pacer struct {
+	now    func() kv.Instant
+	yield  func()              // lets others go first
+	sleep  func(time.Duration) // about so long
+	share  float64             // of a core, from paceShareMin to 1
+	worked time.Duration       // in this slice
+	owed   time.Duration       // of rest; below 0 if the last one was longer
+	began  kv.Instant          // when the work went on
+}
+
+func newPacer(now func() kv.Instant, sleep func(time.Duration)) *pacer {
+	return &pacer{now: now, sleep: sleep, share: 1, yield: func() { runtime.Gosched(); yield() }}
+}
+
+// begin goes on after a time that was neither work nor rest.
+func (p *pacer) begin() { p.began = p.now() }
+
+// breathe ends the slice if it has lasted long enough, rests if that is due, and begins another.
+func (p *pacer) breathe() {
+	now := p.now()
+	p.worked += time.Duration(now - p.began)
+	if p.began = now; p.worked < paceSlice {
+		return
+	}
+	p.yield()
+	p.began = p.now()
+	if time.Duration(p.began-now) > paceLate {
+		p.share = max(paceShareMin, p.share*paceDown)
+	} else {
+		p.share = min(1, p.share*paceUp)
+	}
+	p.owed += time.Duration(float64(p.worked) * (1/p.share - 1))
+	if p.worked = 0; p.owed < paceRestMin {
+		return
+	}
+	p.sleep(p.owed)
+	now = p.now()
+	p.owed -= time.Duration(now - p.began)
+	p.began = now
+}

@@ -1,0 +1,124 @@
+package host
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/kvd-db/kvd/kv"
+	"github.com/kvd-db/kvd/mvcc"
+	"github.com/kvd-db/kvd/node"
+	"github.com/kvd-db/kvd/partition"
+)
+
+// pacedWorld is a clock that only work, waiting for others and sleep move.
+type pacedWorld struct {
+	now   kv.Instant
+	wait  time.Duration // of a yield
+	slept time.Duration
+	rests int
+}
+
+func (w *pacedWorld) pacer() *pacer {
+	p := newPacer(func() kv.Instant { return w.now }, func(d time.Duration) {
+		d = max(d, 3*time.Millisecond) // a coarse timer
+		w.now, w.slept, w.rests = w.now.Add(d), w.slept+d, w.rests+1
+	})
+	p.yield = func() { w.now = w.now.Add(w.wait) }
+	return p
+}
+
+// work is so much work, in steps of 100 µs.
+func (w *pacedWorld) work(p *pacer, d time.Duration) {
+	p.begin()
+	for range d / (100 * time.Microsecond) {
+		w.now = w.now.Add(100 * time.Microsecond)
+		p.breathe()
+	}
+}
+
+func TestPaceOfScans(t *testing.T) {
+	var w pacedWorld
+	p := w.pacer()
+	w.work(p, time.Second)
+	if w.rests != 0 || p.share != 1 {
+		t.Errorf("nobody waits, yet it rested %d times, at a share of %v", w.rests, p.share)
+	}
+	w.wait = paceLate + 1
+	w.work(p, time.Second)
+	if p.share != paceShareMin {
+		t.Errorf("others wait, yet its share is %v", p.share)
+	}
+	w.slept, w.rests = 0, 0
+	w.work(p, time.Second)
+	if least, most := 23*time.Second, 25*time.Second; w.slept < least || w.slept > most {
+		t.Errorf("at the least share of %v it rested %v for a second of work, want %v to %v", paceShareMin, w.slept, least, most)
+	}
+	w.wait = 0
+	w.work(p, 50*time.Millisecond)
+	w.slept = 0
+	if w.work(p, time.Second); p.share != 1 || w.slept != 0 {
+		t.Errorf("nobody waits any more, yet its share is %v and it rested %v", p.share, w.slept)
+	}
+}
+
+// A coarse timer sleeps longer than asked; that is not lost.
+func TestPaceCountsWhatItSlept(t *testing.T) {
+	w := pacedWorld{}
+	p := w.pacer()
+	p.share = 0.9 / paceUp
+	for range 2000 {
+		p.share = 0.9 / paceUp // as if it stayed where it is
+		w.work(p, 500*time.Microsecond)
+	}
+	if worked := time.Second; w.slept < worked/10 || w.slept > worked/8 {
+		t.Errorf("at a share of 0.9 it rested %v in %v of work", w.slept, worked)
+	}
+}
+
+// A page that waits for its turn is read when the pool closes, and at once.
+func TestReadersCloseEndsRests(t *testing.T) {
+	e, err := mvcc.Open(mvcc.Options{Dir: "state", FS: mvcc.NewMemFS(), CacheBytes: 1 << 20, MemTableBytes: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	done := make(chan int, 100)
+	clock := NewClock()
+	r := &readers{engine: e, now: clock.Now, done: func(d []readDone) { done <- len(d) }}
+	startReaders(r)
+	rested := make(chan struct{})
+	go func() {
+		r.sleeper()(time.Hour)
+		close(rested)
+	}()
+	var work []lent
+	for range 3 {
+		q := &kv.Request{Partition: 7, Scan: &kv.Scan{Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}}}
+		work = append(work, lent{read: &node.Read{Task: partition.FollowerTask(1, q, 3, 5, 1, 1), Bare: true}})
+	}
+	if l := work[0].lane(); l != laneScan {
+		t.Fatalf("a scan without a limit is in lane %d", l)
+	}
+	r.put(work)
+	closed := make(chan struct{})
+	go func() {
+		r.close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Fatal("the pool does not close")
+	}
+	select {
+	case <-rested:
+	case <-ctx.Done():
+		t.Fatal("a rest goes on in a closed pool")
+	}
+	if len(done) != 3 {
+		t.Errorf("%d pages of 3 were read", len(done))
+	}
+}
