@@ -46,7 +46,7 @@ func (l *leader) admitStage(id RequestID, q *kv.Stage) {
 		l.sink.Reply(id, l.acknowledgement(), nil)
 	case p != nil && p.staged.at == q.Commit && p.phase == locking:
 		l.awaitStaged(p, id)
-	case q.Recover, p == nil, p.phase != held, q.Term != l.term && !invariant.Mutated(invariant.PCNoTerm), l.closedAt(q.Commit):
+	case q.Recover, p == nil, p.phase != held, q.Term != l.term && !invariant.Mutated(invariant.PCNoTerm), l.closedAt(q.Commit), p.isOver(q.Commit):
 		l.sayNever(id, q, p)
 	default:
 		l.stage(p, id, q.Commit)
@@ -59,10 +59,11 @@ func (l *leader) closedAt(c kv.Timestamp) bool {
 	return c <= max(l.draws.closing.newest, l.retained.gcProposed) && !invariant.Mutated(invariant.PCClosedNoHold)
 }
 
+// isOver reports whether what is locked in memory is a late copy, of a transaction that was resolved here at
+// c before: a timestamp is above all versions that its locks found, which were acknowledged before it was drawn (rule B4).
+func (p *prepared) isOver(c kv.Timestamp) bool { return c <= p.declared.newest }
+
 func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
-	if c <= p.declared.newest {
-		violated("a timestamp is above all versions under its locks (rule B4): %d, %d", c, p.declared.newest)
-	}
 	p.phase, p.staged.at = locking, c
 	l.moves(p)
 	l.awaitStaged(p, id)

@@ -15,8 +15,15 @@ type callTraps struct {
 	copies []callCopy // of prepares, oldest first
 	oneway [2]int     // partitions of the workload of that name, if they are not the first two
 	rounds rounds
+	again  map[callOf]ns // when a Prepare comes once more, of the trap late
 
 	forgetting
+}
+
+// callOf is what a transaction asks of a partition.
+type callOf struct {
+	id        kv.TxID
+	partition kv.PartitionID
 }
 
 // callCopy is a call that was on its way once, and may be delivered once more.
@@ -40,12 +47,19 @@ func (t *traps) called(w *World, from, to kv.NodeID, raw []byte, q *kv.Request) 
 	case w.phase.calm || q == nil:
 	case q.Prepare != nil && t.byEvent["late"]:
 		if w.rng.IntN(4) == 0 {
-			x := callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}
-			w.after(w.between(100*ms, 5*s), func() {
-				if !w.phase.calm {
-					x.again()
-				}
-			})
+			d := w.between(100*ms, 5*s)
+			if t.calls.again == nil {
+				t.calls.again = map[callOf]ns{}
+			}
+			t.calls.again[callOf{q.Prepare.ID, q.Partition}] = w.now + d
+			w.late(callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}, d)
+		}
+	case q.Stage != nil && t.byEvent["late"]:
+		// The second round once more, behind the first one: if nobody asks in between, and the term is the
+		// same, it is staged again.
+		if at, ok := t.calls.again[callOf{q.Stage.ID, q.Partition}]; ok && at > w.now {
+			d := at - w.now + w.between(ms, 20*ms)
+			w.late(callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}, d)
 		}
 	case q.Prepare != nil && t.byEvent["twice"]:
 		if w.rng.IntN(2) == 0 {
@@ -60,6 +74,15 @@ func (t *traps) called(w *World, from, to kv.NodeID, raw []byte, q *kv.Request) 
 	case q.Resolve != nil && q.Resolve.Commit != 0 && t.byEvent["confirm"]:
 		trapConfirm(w, q.Partition, from, to)
 	}
+}
+
+// late delivers a copy after a while, unless calm has come.
+func (w *World) late(x callCopy, after ns) {
+	w.after(after, func() {
+		if !w.phase.calm {
+			x.again()
+		}
+	})
 }
 
 // Ages of the copies that come once more: there was a jump of the clocks meanwhile, and no retention has passed.

@@ -31,6 +31,7 @@ var regressions = []struct {
 	{"an addition that is prepared again after its resolve does not change the version that it made", "late", 0, 0, 1, 30 * time.Second},
 	{"a replica that goes, comes back and goes again is forgotten by the log once", "moving", 0, 3, 2100, 10 * time.Second},
 	{"what a replaced leader closes is not believed at an index from before", "deaf", 0, 0, 26113012, 0},
+	{"both rounds of a parallel commit that come once more when all is over are refused", "parallel-late", 0, 0, 322, 6 * time.Second},
 }
 
 func TestRegressions(t *testing.T) {
