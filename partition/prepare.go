@@ -45,10 +45,13 @@ type since struct {
 	// at is the newest timestamp heard of then. The acknowledgement came later, and so did the draw of
 	// the commit timestamp: it is above at (rule B2). 0: an earlier leader may have acknowledged.
 	at kv.Timestamp
-	// proven says that at is not below the commit timestamp of anything that was resolved here before. Of
-	// what is locked in memory first it is never said.
+	// proven says that at is not below the commit timestamp of anything that was resolved here before: what was
+	// resolved in this term, its leader was told of; what was resolved in an earlier one was drawn before a
+	// draw that was answered in this one.
 	proven bool
 }
+
+func (l *leader) sinceNow() since { return since{at: l.newestHere(), proven: l.draws.answered} }
 
 // fate is what the anchor said of a transaction.
 type fate struct {
@@ -224,7 +227,7 @@ func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
 	p.phase = locked
 	if !p.guard.Locked() { // else in memory before, which was timed and acknowledged then
-		p.since = since{at: l.newestHere(), proven: l.draws.answered}
+		p.since = l.sinceNow()
 		p.timer.end(l, agreeing)
 		if invariant.Mutated(invariant.NoShared) {
 			p.shareNothing(l)

@@ -23,7 +23,7 @@ type staged struct {
 // hold acknowledges what is locked in memory and validated (rule P1). Nothing of it outlives this term.
 func (l *leader) hold(p *prepared) {
 	l.table.Lock(&p.guard)
-	p.phase, p.since = held, since{at: l.newestHere()}
+	p.phase, p.since = held, l.sinceNow()
 	l.acknowledge(p)
 }
 
