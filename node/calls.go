@@ -33,6 +33,7 @@ type CallDone struct {
 type calls struct {
 	seq      uint64                       // begins with the incarnation: an answer to an earlier life is nobody's
 	byNumber map[uint64]*call             // under way; never iterated
+	waited   int                          // of those, which somebody waits for: all but Resolves
 	list     []*call                      // in the order of asking; ended ones have no rep
 	failed   []*call                      // to be answered at the next tick: a sink's calls do not re-enter the partition
 	leaders  map[kv.PartitionID]kv.NodeID // as far as answers have told
@@ -58,6 +59,9 @@ const (
 	callTimeout = kv.Instant(time.Second) // for all hops together; above parkMax, so that a replica without a leader can say so
 	hopsMax     = 3                       // beyond the node asked first: the core, a replica, the leader
 	leadersMax  = 1 << 12                 // hints kept
+	// ridesFrom is from how many calls on, that others wait for, a Resolve goes with other messages: then there
+	// will be one within a round trip. Who meets a lock before that asks what became of it.
+	ridesFrom = 3
 )
 
 // call asks the leader of another partition.
@@ -139,17 +143,39 @@ func (n *Node) dispatch(x *call, node kv.NodeID, find bool) {
 	}
 	c.seq++
 	x.number, x.node, x.find = c.seq, node, find
-	c.byNumber[x.number] = x
+	c.add(x)
 	m := &Call{Number: x.number, Loop: n.id.Loop, Heard: n.system.heard, Request: x.req}
 	if find {
 		m.Request, m.Find = nil, x.req.Partition
 	}
+	if x.req.Resolve != nil && c.waited >= ridesFrom {
+		n.sendLazily(node, Message{Call: m})
+		return
+	}
 	n.send(node, Message{Call: m})
+}
+
+func (c *calls) add(x *call) {
+	c.byNumber[x.number] = x
+	if x.req.Resolve == nil {
+		c.waited++
+	}
+}
+
+// remove comes before x.req is forgotten.
+func (c *calls) remove(x *call) {
+	if c.byNumber[x.number] == nil {
+		return
+	}
+	delete(c.byNumber, x.number)
+	if x.req.Resolve == nil {
+		c.waited--
+	}
 }
 
 // fail has a call answered at the next tick; if too many wait for that already, never.
 func (c *calls) fail(x *call, err *kv.Error) {
-	delete(c.byNumber, x.number)
+	c.remove(x)
 	if len(c.failed) >= callsMax {
 		x.rep = nil
 		return
@@ -161,7 +187,7 @@ func (c *calls) fail(x *call, err *kv.Error) {
 // end answers a call, if the term that asked it still lasts.
 func (c *calls) end(n *Node, x *call, resp *kv.Response, err *kv.Error) {
 	r := x.rep
-	delete(c.byNumber, x.number)
+	c.remove(x)
 	x.rep, x.req = nil, nil
 	switch {
 	case r == nil:
@@ -183,7 +209,7 @@ func (c *calls) forget(r *replica) {
 	for _, list := range [][]*call{c.list, c.failed} {
 		for _, x := range list {
 			if x.rep == r && x.follow == nil {
-				delete(c.byNumber, x.number)
+				c.remove(x)
 				x.rep, x.req = nil, nil
 			}
 		}
@@ -260,7 +286,7 @@ func (n *Node) callDone(from kv.NodeID, d *CallDone) {
 		c.end(n, x, nil, callError(kv.Unavailable, p, "%d nodes were asked, and none leads it", hopsMax+1))
 	default:
 		x.hops++
-		delete(c.byNumber, x.number)
+		c.remove(x)
 		n.dispatch(x, node, find)
 	}
 }

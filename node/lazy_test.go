@@ -57,3 +57,38 @@ func TestLazyMessagesGoAlong(t *testing.T) {
 	n.callAnswer(caller{node: other, number: 7, lazy: true}, nil, kv.Errorf(kv.NotLeader, "no"))
 	sent(7)
 }
+
+// TestResolvesRide: while others wait for calls a Resolve goes with the next message; alone it goes at once.
+func TestResolvesRide(t *testing.T) {
+	a, _ := newAsker(t, 3)
+	n := a.node
+	from := n.replicas[a.from]
+	other := n.id.Node%3 + 1
+	resolve := func() int {
+		n.out.Sends = nil
+		n.begin(&call{rep: from, term: from.term, at: n.now, req: &kv.Request{Partition: 99, Resolve: &kv.Resolve{ID: txid(7), Commit: 9}}})
+		return len(n.out.Sends)
+	}
+	n.calls.leaders[99] = other
+	for range ridesFrom {
+		if resolve() != 1 || n.calls.waited != 0 {
+			t.Fatalf("nobody waits for the %d calls under way, and a Resolve does not go at once", n.calls.waited)
+		}
+	}
+	for i := range ridesFrom {
+		q := outcomeOf(uint64(i))
+		q.Partition = 99
+		n.begin(&call{rep: from, term: from.term, at: n.now, req: q})
+	}
+	if resolve() != 0 || len(n.called.lazy) != 1 {
+		t.Errorf("%d calls are waited for, yet a Resolve goes by itself", n.calls.waited)
+	}
+	n.out.Sends = nil
+	n.send(other, Message{CallDone: &CallDone{Number: 1}})
+	if n.called.lazy.board(n); len(n.out.Sends) != 2 || n.out.Sends[1].Message.Call.Request.Resolve == nil {
+		t.Errorf("it does not go with the next message: %+v", n.out.Sends)
+	}
+	if n.calls.lost(n, other); n.calls.waited != 0 || len(n.calls.byNumber) != 0 {
+		t.Errorf("%d calls are waited for, %d under way, after all were given up", n.calls.waited, len(n.calls.byNumber))
+	}
+}
