@@ -67,7 +67,7 @@ type shared struct {
 	heard  atomic.Uint64
 	turns  atomic.Uint64
 	inputs atomic.Uint64
-	turned atomic.Int64 // when the last turn ended, by the node's clock
+	turned atomic.Int64 // when the last turn began, by the node's clock
 	open   atomic.Int64 // calls
 	faulty atomic.Int64
 }
@@ -123,7 +123,7 @@ func (l *loop) turn(now kv.Instant) {
 	l.dispatch(n.Flush(now))
 	l.pace(ticks)
 	l.shared.turns.Add(1)
-	l.shared.turned.Store(int64(l.clock.Now()))
+	l.shared.turned.Store(int64(now))
 	l.shared.open.Store(int64(l.calls.open))
 }
 
