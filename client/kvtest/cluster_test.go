@@ -156,3 +156,9 @@ func TestCluster(t *testing.T) {
 	cluster.MoveLeader(client.KeyspaceDefault, []byte("n"), 2)
 	add("after it leads again")
 }
+
+// TestExamples: what the examples show works.
+func TestExamples(t *testing.T) {
+	t.Run("paysOnce", paysOnce)
+	t.Run("survives", survives)
+}
