@@ -3,8 +3,10 @@ package client_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kvd-db/kvd/client"
 	"github.com/kvd-db/kvd/kv"
@@ -110,6 +112,15 @@ func TestMisuse(t *testing.T) {
 	}
 	if _, err := c.Snapshot(t.Context(), client.WithSnapshotBound(client.At(0))); kv.KindOf(err) != kv.Invalid {
 		t.Errorf("a snapshot at timestamp 0: %v", err)
+	}
+	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := client.Open(soon, l.Addr().String()); !errors.Is(err, client.ErrUnavailable) || strings.HasSuffix(err.Error(), ": ") {
+		t.Errorf("nobody is there: %v", err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

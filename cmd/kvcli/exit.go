@@ -95,6 +95,9 @@ func remedy(err error, e *kv.Error) string {
 		}
 		return "nothing was written"
 	case kv.Conflict, kv.Aborted:
+		if errors.As(err, new(*refusedError)) {
+			return "nothing was written: retry runs the transaction's commands again, rollback gives it up"
+		}
 		return "nothing was written, try again"
 	case kv.Ambiguous:
 		var a *store.AmbiguousError

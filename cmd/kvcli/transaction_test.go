@@ -69,6 +69,8 @@ func TestConflict(t *testing.T) {
 		{"a failed one takes nothing", "a", "2", "begin\nget a\nput b 1\ncommit\nput b 2\nscan\ncommit", "1\n", "line 5: the transaction (tx 3f2a…) has failed: retry", exitConflict},
 		{"retry of an open one", "b", "2", "begin\nget a\nput c 1\nretry\ncommit\nget c", "1\nV\n1\n", "", 0},
 		{"begin after rollback", "a", "2", "begin\nget a\nput b 1\ncommit\nrollback\nbegin\nget a\ncommit", "1\n2\nV\n", "line 4", exitConflict},
+		{"begin gives a refused one up", "a", "2", "begin\nget a\nput b 1\ncommit\nbegin\nget a\ncommit", "1\n2\nV\n", "the transaction (tx 3f2a…) had failed: it was rolled back", exitConflict},
+		{"begin gives an open one not up", "b", "2", "begin\nget a\nbegin\nput c 1\ncommit\nget c", "1\nV\n1\n", "line 3: a transaction (tx 3f2a…) is open", exitUsage},
 	} {
 		a := newTestApp("")
 		a.must(t, "put", "a", "1")
@@ -165,7 +167,7 @@ func TestTransactionAtThePrompt(t *testing.T) {
 	interfere := once("commit", a.overwrite(t, "a", "2"))
 	a.fake.FailWith(func(op string, _ []byte) error { return interfere(op) })
 	_, talk, code := a.run()
-	if code != 0 || !strings.Contains(talk, "(tx 3f2a…) was still open: it was rolled back") {
+	if code != 0 || !strings.Contains(talk, "(tx 3f2a…) was still open: it was rolled back") || !strings.Contains(talk, "nothing was written: retry runs") {
 		t.Errorf("exit code %d, said %s", code, talk)
 	}
 	want := []string{
