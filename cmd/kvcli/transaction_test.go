@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -180,6 +182,28 @@ func TestTransactionAtThePrompt(t *testing.T) {
 	}
 	if _, _, code := a.run("get", "c"); code != exitNotFound {
 		t.Error("what was rolled back is there")
+	}
+}
+
+// TestPromptOfThePage: what docs/transactions.md shows of a prompt is what one sees.
+func TestPromptOfThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "transactions.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, want := &fakeEditor{}, []string(nil)
+	for _, m := range regexp.MustCompile(`(?m)^(kvd[^>\n]*> )(.*)$`).FindAllStringSubmatch(string(page), -1) {
+		want, ed.lines = append(want, m[1]), append(ed.lines, m[2])
+	}
+	if len(want) < 5 {
+		t.Fatalf("the page shows %q", want)
+	}
+	a := newTestApp("")
+	a.must(t, "put", "alice", "100")
+	a.inTTY, a.outTTY, a.ttErr = true, true, true
+	a.edit = func(lineCompleter) (editor, error) { return ed, nil }
+	if _, talk, code := a.run(); code != 0 || strings.Join(ed.prompts, "|") != strings.Join(want, "|") {
+		t.Errorf("exit code %d, the prompts were %q, the page has %q; said %s", code, ed.prompts, want, talk)
 	}
 }
 
