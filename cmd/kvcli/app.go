@@ -133,7 +133,8 @@ func (c *call) run(ctx context.Context, args []string) error {
 
 // finish gives an error its kind and the name of its command.
 func (c *call) finish(ctx context.Context, ran *cobra.Command, err error) error {
-	if err == nil || errors.Is(err, shell.ErrExit) {
+	var told *toldError
+	if err == nil || errors.Is(err, shell.ErrExit) || errors.As(err, &told) {
 		return err
 	}
 	var e *kv.Error

@@ -185,6 +185,27 @@ func TestTransactionAtThePrompt(t *testing.T) {
 	}
 }
 
+// Ctrl-C is told once, and the open transaction is not committed.
+func TestInterruptedTransaction(t *testing.T) {
+	a := newTestApp("begin\nput a 1\ncommit\n")
+	ctx, interrupt := context.WithCancel(t.Context())
+	a.fake.FailWith(func(op string, _ []byte) error {
+		if op == "commit" {
+			interrupt()
+			return ctx.Err()
+		}
+		return nil
+	})
+	code := a.report(ctx, nil)
+	if talk := a.err.String(); code != exitInterrupted || strings.Count(talk, "interrupted") != 1 {
+		t.Errorf("exit code %d, said %q", code, talk)
+	}
+	a.fake.FailWith(nil)
+	if _, _, code := a.run("get", "a"); code != exitNotFound {
+		t.Error("what was interrupted is there")
+	}
+}
+
 // TestPromptOfThePage: what docs/transactions.md shows of a prompt is what one sees.
 func TestPromptOfThePage(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "transactions.md"))
