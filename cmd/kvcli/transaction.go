@@ -158,8 +158,8 @@ was written; retry or rollback. Exit code 6: the answer was lost; the error name
 			ctx, cancel := c.within(cmd.Context())
 			defer cancel()
 			done, err := s.Commit(ctx)
-			if err = cause(ctx, err); err != nil && s.Failed() && c.app.mode == modePrompt {
-				return &refusedError{err}
+			if err = cause(ctx, err); err != nil && s.Failed() {
+				return &refusedError{cause: err, open: c.app.mode == modePrompt}
 			}
 			if err != nil {
 				return err
@@ -169,8 +169,11 @@ was written; retry or rollback. Exit code 6: the answer was lost; the error name
 	}
 }
 
-// refusedError is the error of a commit after which the transaction is still there.
-type refusedError struct{ cause error }
+// refusedError is the error of a commit that did not happen.
+type refusedError struct {
+	cause error
+	open  bool // the transaction is still there, in front of a person
+}
 
 func (e *refusedError) Error() string { return e.cause.Error() }
 

@@ -103,6 +103,20 @@ func TestConflictEndsAScript(t *testing.T) {
 	}
 }
 
+// A commit that timed out and was not sent says so: it is no unknown outcome.
+func TestCommitThatWasNotSent(t *testing.T) {
+	a := newTestApp("")
+	late := func(op string) error {
+		if op == "commit" {
+			return kv.Errorf(kv.Timeout, "no answer")
+		}
+		return nil
+	}
+	if _, talk, code := a.script(late, nil, "begin", "put a 1", "commit"); code != exitTimeout || !strings.Contains(talk, "no answer; nothing was written: raise --timeout") {
+		t.Errorf("exit code %d, said %q", code, talk)
+	}
+}
+
 func TestUnknownOutcome(t *testing.T) {
 	id := kv.TxID{0: 0x3f, 1: 0x2a, 15: 1}
 	lost := func(op string) error {
