@@ -3,11 +3,12 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// A run keeps its violations and the first few stories.
+// A run counts its violations and keeps the first few that differ.
 const violationExamplesMax = 10
 
 // Violation kinds.
@@ -33,8 +34,11 @@ func (v *violations) add(kind, format string, args ...any) {
 	v.count.Add(1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.examples) < violationExamplesMax {
-		v.examples = append(v.examples, kind+": "+fmt.Sprintf(format, args...))
+	if len(v.examples) == violationExamplesMax {
+		return
+	}
+	if x := kind + ": " + fmt.Sprintf(format, args...); !slices.Contains(v.examples, x) {
+		v.examples = append(v.examples, x)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kvd-db/kvd/bench/ycsb"
+	"github.com/kvd-db/kvd/kv"
 )
 
 // mixOf is the mix of a workload. put, get and scan choose records evenly; a scan reads
@@ -176,10 +177,13 @@ func (j *recordJob) put(ctx context.Context, record uint64) error {
 	return err
 }
 
+// recordsEnd is behind the keys of all records: what else a keyspace holds is not looked at.
+var recordsEnd = kv.PrefixEnd([]byte(ycsb.KeyPrefix))
+
 // scan reads a row of records. Where the keys are in the order of the records, the end is
 // known and given; some stores need it to be quick.
 func (j *recordJob) scan(ctx context.Context, op ycsb.Op) error {
-	var end []byte
+	end := recordsEnd
 	if j.workload.mix.Order == ycsb.Ordered {
 		j.end = ycsb.AppendKey(j.end[:0], op.Record+uint64(op.Length), ycsb.Ordered)
 		end = j.end

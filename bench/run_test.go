@@ -288,6 +288,24 @@ func TestWorkloadsAreClean(t *testing.T) {
 
 // Eight workers on one record: a read-modify-write must be tried again, as a transaction or
 // as a compare-and-set, and the attempts counted.
+// What else a keyspace holds is none of a run's business.
+func TestForeignKeys(t *testing.T) {
+	for _, workload := range []string{"scan", "ycsb-e"} {
+		synctest.Test(t, func(t *testing.T) {
+			o := Options{Workload: workload, Keys: 50, Workers: 2, Duration: 2 * time.Second, Warmup: -1}
+			s := newTestTarget(time.Millisecond)
+			for _, key := range []string{"a", "uses", "x"} {
+				if err := s.Memory.Put(t.Context(), []byte(key), []byte("mine")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r := mustRun(t, s, o); r.Verdict != VerdictOK || r.Total.Ops == 0 {
+				t.Errorf("%s: %s, %q", workload, r.Verdict, r.ViolationExamples)
+			}
+		})
+	}
+}
+
 func TestReadModifyWriteRetries(t *testing.T) {
 	for name, target := range map[string]func() Target{
 		"transactions":    func() Target { return newTestTarget(time.Millisecond) },

@@ -32,6 +32,9 @@ func TestAgain(t *testing.T) {
 	done := must[client.Commit](t)(next.Commit(t.Context()))
 	all := sent()
 	first, last := all[len(all)-2], all[len(all)-1]
+	if _, err := next.Again(t.Context()); !errors.Is(err, client.ErrTxDone) {
+		t.Errorf("another attempt after the commit: %v", err)
+	}
 	if done.Stats.Attempts != 2 || first.Age != last.Age || last.Age.IsZero() || first.ID == last.ID {
 		t.Errorf("%+v; ages %x and %x", done, first.Age, last.Age)
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kvd-db/kvd/client/router"
 	"github.com/kvd-db/kvd/kv"
@@ -20,8 +21,10 @@ type shared struct {
 	router    *router.Router
 	hooks     Hooks
 	unsettled unsettled
+	settled   settled
 	hot       hot
 	closing   sync.Once
+	closed    atomic.Bool
 }
 
 // Open connects to the cluster that one of the target's nodes belongs to. A target is
@@ -61,6 +64,7 @@ func (c *Client) Close() error {
 
 func (c *Client) close() {
 	// A router's Close has no error: what cannot be closed is closed already.
+	c.closed.Store(true)
 	c.closing.Do(func() { _ = c.router.Close() })
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kvd-db/kvd/kv"
 )
@@ -59,8 +60,8 @@ func (e *Error) Is(target error) bool {
 // ConflictError is a transaction that another one overtook; it did not happen.
 type ConflictError struct {
 	Key      []byte // what was overtaken; empty: not known
-	Reason   string
-	Holder   TxID // zero: not known
+	Reason   string // what happened to it, and what to do
+	Holder   TxID   // zero: not known
 	Attempts int
 	cause    *kv.Error
 }
@@ -72,6 +73,11 @@ func (e *ConflictError) Error() string {
 		at = fmt.Sprintf(" on key %q", e.Key)
 	}
 	return fmt.Sprintf("%s%s: %s", ErrConflict, at, e.Reason)
+}
+
+// reason is what happened to the key of an error, without the key.
+func reason(e *kv.Error) string {
+	return strings.TrimPrefix(e.Message, fmt.Sprintf("key %q: ", []byte(e.Key)))
 }
 
 // Is finds ErrConflict.
@@ -163,7 +169,7 @@ func typed(e *kv.Error) error {
 	case kv.TooOld:
 		return &TooOldError{Oldest: e.Oldest, cause: e}
 	case kv.Conflict:
-		return &ConflictError{Key: e.Key, Reason: e.Message, cause: e}
+		return &ConflictError{Key: e.Key, Reason: reason(e), cause: e}
 	}
 	return &Error{cause: e}
 }

@@ -18,3 +18,6 @@ func CollectUntil(t *testing.T, done func() bool) {
 		}
 	}
 }
+
+// SettledMax is how many outcomes a client remembers.
+const SettledMax = settledMax

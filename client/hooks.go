@@ -98,8 +98,8 @@ func (t *Trace) add(i RPCInfo) {
 // that was asked for, "leader" for a partition's new leader, at the addresses From and To.
 type TopologyEvent struct {
 	Kind      string
-	Partition uint64
-	From, To  string
+	Partition uint64 // 0: all
+	From, To  string // HOST:PORT
 }
 
 // configure lets a router tell the hooks.

@@ -81,7 +81,12 @@ func Strong() FixedBound { return FixedBound{} }
 
 // At reads the state at a timestamp, which must come from the cluster. Any replica that has all up to it
 // may answer.
-func At(t Timestamp) FixedBound { return FixedBound{at: t} }
+func At(t Timestamp) FixedBound {
+	if t == 0 {
+		return FixedBound{err: kv.Errorf(kv.Invalid, "at timestamp 0 there is nothing: Strong reads the newest state")}
+	}
+	return FixedBound{at: t}
+}
 
 // StaleBy reads the state a while ago, as of the newest timestamp that the client has heard of. Any
 // replica may answer, also one that lags behind by no more than that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync"
 
@@ -92,12 +93,72 @@ func (u *unsettled) find(id TxID) (claim, bool) {
 	return c, ok
 }
 
-// Outcome tells what became of a commit of this client that ended in an *AmbiguousError.
-// The answer is final: what was not committed by then never will be.
+// settledMax is how many commits of known outcome a client remembers for Outcome; the oldest one is
+// forgotten first.
+const settledMax = 4096
+
+// settled remembers the newest commits whose outcome the client knows.
+type settled struct {
+	mu       sync.Mutex
+	ids      []TxID // a ring
+	outcomes []Outcome
+	next     int
+}
+
+func (s *settled) add(id TxID, o Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids, s.outcomes = make([]TxID, settledMax), make([]Outcome, settledMax)
+	}
+	s.ids[s.next], s.outcomes[s.next] = id, o
+	s.next = (s.next + 1) % settledMax
+}
+
+// find is Unknown for a commit that is not remembered.
+func (s *settled) find(id TxID) Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.ids, id); i >= 0 {
+		return s.outcomes[i]
+	}
+	return Unknown
+}
+
+// fate is what the end of a commit, or of a function that did not come to one, says of its outcome.
+func fate(err error) Outcome {
+	var e *kv.Error
+	switch {
+	case err == nil:
+		return Committed
+	case !errors.As(err, &e): // the function's own error: nothing was sent
+		return Aborted
+	}
+	switch e.Kind {
+	case kv.Ambiguous, kv.Expired, kv.Internal, kv.Corruption:
+		return Unknown
+	}
+	return Aborted
+}
+
+// settle notes how a transaction, or a single write, has ended.
+func (s *shared) settle(id TxID, err error) {
+	if o := fate(err); o != Unknown && id != (TxID{}) {
+		s.settled.add(id, o)
+	}
+}
+
+// Outcome tells what became of a commit of this client: of one that ended in an *AmbiguousError, by
+// asking the partition that decides, which makes the answer final: what was not committed by then
+// never will be. Of the last few thousand that ended otherwise the client remembers it. The error for any
+// other id says to ask OutcomeOf.
 func (c *Client) Outcome(ctx context.Context, id TxID) (Outcome, error) {
+	if o := c.settled.find(id); o != Unknown {
+		return o, nil
+	}
 	claim, ok := c.unsettled.find(id)
 	if !ok {
-		return Unknown, typed(kv.Errorf(kv.Invalid, "this client knows of no unsettled commit %s: ask OutcomeOf with the Token of its error", id))
+		return Unknown, typed(kv.Errorf(kv.Invalid, "this client remembers no commit %s: ask OutcomeOf with the Token of its AmbiguousError", id))
 	}
 	return c.outcomeOf(ctx, claim)
 }

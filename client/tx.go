@@ -101,7 +101,8 @@ func (t *Tx) OnCommit(fn func(Commit)) {
 }
 
 // Put sets a key. Like all writes it is kept in the client until the commit, so it cannot fail; a
-// key or value that no node would take is the error of the commit. Key and value are copied.
+// key or value that no node would take is the error of the commit. After the end of the transaction, it and the
+// other writes do nothing. Key and value are copied.
 func (t *Tx) Put(key, value []byte, opts ...WriteOption) {
 	var s writeSettings
 	for _, o := range opts {

@@ -204,7 +204,7 @@ func (a *attempt) shown(err *kv.Error) error {
 		}
 		return e
 	case kv.Conflict, kv.Aborted:
-		return &ConflictError{Key: slices.Clone(err.Key), Reason: err.Message, Holder: err.ID, Attempts: a.number, cause: err}
+		return &ConflictError{Key: slices.Clone(err.Key), Reason: reason(err), Holder: err.ID, Attempts: a.number, cause: err}
 	}
 	return typed(err)
 }

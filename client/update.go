@@ -59,8 +59,11 @@ func UpdateValue[T any](ctx context.Context, c *Client, fn func(ctx context.Cont
 // Begin starts a transaction whose end is the caller's business: exactly one of Commit and
 // Rollback. Nothing is retried. Update is the better choice wherever a function can be given.
 func (c *Client) Begin(ctx context.Context, opts ...TxOption) (*Tx, error) {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, typed(ended(ctx))
+	case c.closed.Load():
+		return nil, typed(kv.Errorf(kv.Closed, "the client is closed"))
 	}
 	r, id := newRun(c, opts, false)
 	r.hooked = r.start(ctx, id)
@@ -83,6 +86,7 @@ type run struct {
 	attempts int
 	backoff  time.Duration
 	claims   []claimed // what the last attempt has written, for the next one
+	over     bool      // committed, or it may have been: no attempt may follow
 }
 
 func newRun(c *Client, opts []TxOption, managed bool) (*run, TxID) {
@@ -179,6 +183,7 @@ func (r *run) pause(ctx context.Context, tx *Tx, err error) error {
 	if h := r.client.hooks.TxRetry; h != nil {
 		h(ctx, tx.id, r.attempts, err, wait)
 	}
+	r.client.settle(tx.id, err)
 	r.backoff += wait
 	r.claims = tx.written()
 	switch {
@@ -215,6 +220,8 @@ func (r *run) end(ctx context.Context, a *attempt, done Commit, err error) (Comm
 			t.add(rpcInfo(s))
 		}
 	}
+	r.client.settle(done.ID, err)
+	r.over = r.over || fate(err) != Aborted
 	if err == nil {
 		for _, fn := range a.onCommit {
 			fn(done)

@@ -32,16 +32,22 @@ func All() Range { return Range{} }
 
 // Commit is a transaction that is done.
 type Commit struct {
-	Timestamp Timestamp
-	ID        TxID
+	Timestamp Timestamp // the Version of all that it has written; without writes, of the state that it read
+	ID        TxID      // for Client.Outcome
 	Stats     TxStats
 }
 
-// TxStats is what a transaction took.
+// TxStats is what a transaction took, all attempts together: of keys and partitions, what the last one took.
 type TxStats struct {
-	Attempts, Partitions, RPCs, ReadKeys, WrittenKeys int
-	OnePhase, AsyncCommit                             bool
-	Backoff, Elapsed                                  time.Duration
+	Attempts    int
+	Partitions  int // that the commit went to; 0: nothing was written
+	RPCs        int // requests that were sent, copies of lost ones included
+	ReadKeys    int // read by name; what scans found does not count
+	WrittenKeys int
+	OnePhase    bool          // all in one partition: one round of consensus
+	AsyncCommit bool          // reserved: nodes do not tell whether they committed in parallel
+	Backoff     time.Duration // waited before attempts, in Elapsed
+	Elapsed     time.Duration
 }
 
 // Outcome is what became of a commit.

@@ -101,6 +101,11 @@ func (c *Client) commitOne(ctx context.Context, ks kv.Keyspace, key []byte, w *k
 	case err.Kind == kv.Ambiguous:
 		c.unsettled.add(claim{id: named.ID, term: named.Term, asOf: named.AsOf, partition: home, keyspace: ks.Name, key: key})
 	}
+	if err == nil {
+		c.settled.add(done.ID, Committed)
+	} else {
+		c.settle(done.ID, err)
+	}
 	if c.hooks.TxEnd != nil {
 		c.hooks.TxEnd(ctx, done, c.writeError(ks, key, err, done))
 	}
@@ -123,7 +128,7 @@ func (c *Client) writeError(ks kv.Keyspace, key []byte, err *kv.Error, done Comm
 		}
 		return e
 	case kv.Conflict:
-		return &ConflictError{Key: key, Reason: err.Message, Holder: err.ID, Attempts: done.Stats.Attempts, cause: err}
+		return &ConflictError{Key: key, Reason: reason(err), Holder: err.ID, Attempts: done.Stats.Attempts, cause: err}
 	}
 	return typed(ks.UserError(err))
 }

@@ -20,7 +20,7 @@ type evaluator interface {
 // asked only for keys that have none.
 func (l *leader) evaluate(x *intent) {
 	if key := l.pendingConflict(x); key != nil {
-		x.owner.refuse(l, l.conflict(x, key))
+		x.owner.refuse(l, l.conflict(x, key, l.pendingWriter(key)))
 		return
 	}
 	ev := &Evaluation{Start: x.req.Start, Keys: x.req.Reads, Spans: x.req.Spans}
@@ -60,7 +60,7 @@ func (x *intent) evaluated(l *leader, t *ReadTask, r *ReadResult) {
 		x.owner.refuse(l, r.Err)
 		return
 	case r.Conflict != nil:
-		x.owner.refuse(l, l.conflict(x, r.Conflict))
+		x.owner.refuse(l, l.conflict(x, r.Conflict, r.Writer))
 		return
 	// The G of the engine's state was proposed before that state was read.
 	case (len(x.req.Reads) > 0 || len(x.req.Spans) > 0) && x.req.Start < l.retained.gcProposed && !invariant.Mutated(invariant.NoGCCommit):
@@ -101,10 +101,19 @@ func (l *leader) pendingConflict(x *intent) kv.Key {
 	return nil
 }
 
-func (l *leader) conflict(x *intent, key kv.Key) *kv.Error {
+// pendingWriter is the transaction of the newest pending version of a key; zero if it has none.
+func (l *leader) pendingWriter(key kv.Key) (id kv.TxID) {
+	if g := l.table.Writer(key); g != nil {
+		id, _ = g.Owner.(*intent).owner.transaction()
+	}
+	return id
+}
+
+// conflict says that a key was written since it was read; by is who did, zero if that is not known.
+func (l *leader) conflict(x *intent, key kv.Key, by kv.TxID) *kv.Error {
 	id, _ := x.owner.transaction()
 	e := keyError(kv.Conflict, key, "written after %v, at which commit %v read it: read again and commit under a new id", x.req.Start, id)
-	e.Partition = l.id
+	e.Partition, e.ID = l.id, by
 	return e
 }
 

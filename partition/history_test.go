@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -17,6 +18,8 @@ type history struct {
 	ops     []*op
 	byID    map[kv.TxID]*op
 	problem string
+	named   int // conflicts that say who was in the way
+	pending int // those among them that only a pending version can have told
 }
 
 // op is one operation of a client, over all its copies and retries.
@@ -58,6 +61,20 @@ func (h *history) ended(o *op) {
 	if o.end == 0 {
 		h.clock++
 		o.end = h.clock
+	}
+}
+
+// overtakenBy checks that whoever is said to have overtaken a commit writes the key.
+func (h *history) overtakenBy(o *op, err *kv.Error) {
+	if err.Kind != kv.Conflict || err.ID.IsZero() {
+		return
+	}
+	h.named++
+	by := h.byID[err.ID]
+	if by == nil || by == o || !slices.ContainsFunc(by.commit.Writes, func(w kv.Write) bool { return bytes.Equal(w.Key, err.Key) }) {
+		h.fail("commit %v was overtaken at %x by %v, which does not write that", o.commit.ID, err.Key, err.ID)
+	} else if !bytes.Equal(by.commit.Writes[0].Key, err.Key) { // only the first version is stored with its id
+		h.pending++
 	}
 }
 

@@ -77,7 +77,7 @@ func (l *leader) outcomeOfRunning(t *ticket, q *kv.OutcomeOf, c *commit) {
 	case spares:
 		l.answerUndecided(t)
 	case q.Ask == kv.AskWound:
-		l.abort(c, l.wounded(c))
+		l.abort(c, l.wounded(c, kv.TxID{}))
 		l.answerAborted(t, nil)
 	default:
 		l.abort(c, l.aborted(c.req.ID))

@@ -202,6 +202,7 @@ func (w *walk) commitReplied(o *op, resp *kv.Response, err *kv.Error) {
 			o.refused = err
 		}
 	case kv.StaleTerm, kv.Conflict, kv.Aborted, kv.TooOld:
+		w.overtakenBy(o, err)
 		if len(o.commit.Writes) > 0 {
 			w.tell(o, kv.OutcomeAborted, 0, nil)
 		}
@@ -440,5 +441,25 @@ func TestRandomHistories(t *testing.T) {
 		if problem, leftovers := runWalk(t, e, seed, walkSteps); problem+leftovers != "" {
 			t.Fatalf("seed %d: %s %s", seed, problem, leftovers)
 		}
+	}
+}
+
+// TestConflictsNameWhoWasInTheWay: some do; the histories check that it is true.
+func TestConflictsNameWhoWasInTheWay(t *testing.T) {
+	e := newEngine(t)
+	named, pending := 0, 0
+	for seed := uint64(0); seed < 100; seed++ {
+		w := newWalk(t, e, seed)
+		for range walkSteps {
+			w.step()
+		}
+		w.settle()
+		if w.problem != "" {
+			t.Fatalf("seed %d: %s", seed, w.problem)
+		}
+		named, pending = named+w.named, pending+w.pending
+	}
+	if named == pending || pending == 0 {
+		t.Errorf("%d conflicts say who was in the way, %d of them by a pending version: both must occur", named, pending)
 	}
 }

@@ -171,11 +171,11 @@ type question struct {
 // push sees to it that a waiter's wait for a lock ends (rule F1): an older one wounds the holder, a
 // younger one asks what became of it.
 func (l *leader) push(holder, waiter *intent) {
-	_, age := waiter.owner.transaction()
+	id, age := waiter.owner.transaction()
 	switch h := holder.owner.(type) {
 	case *commit:
 		if age.OlderThan(h.req.Age) && h.phase == phasePreparing && !invariant.Mutated(invariant.NoWound) {
-			l.abort(h, l.wounded(h))
+			l.abort(h, l.wounded(h, id))
 		}
 	case *prepared:
 		if h.phase == resolving {
@@ -192,9 +192,10 @@ func pushKind(h *prepared, waiter kv.Age) kv.AskKind {
 	return kv.AskQuery
 }
 
-func (l *leader) wounded(c *commit) *kv.Error {
+// wounded says that a commit gave way; by is the transaction that waits, zero if that is not known.
+func (l *leader) wounded(c *commit, by kv.TxID) *kv.Error {
 	e := kv.Errorf(kv.Conflict, "transaction %v gave way to an older one that waits for its locks: run it again under a new id", c.req.ID)
-	e.Partition, e.Key = l.id, c.req.Writes[0].Key
+	e.Partition, e.Key, e.ID = l.id, c.req.Writes[0].Key, by
 	return e
 }
 

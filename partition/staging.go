@@ -187,7 +187,7 @@ func (l *leader) outcomeOfStaging(t *ticket, q *kv.OutcomeOf, c *commit) {
 		l.answerUndecided(t)
 	case q.Ask == kv.AskWound && invariant.Mutated(invariant.PCWound):
 		c.others.staging.decided = true
-		l.withdraw(c, l.wounded(c))
+		l.withdraw(c, l.wounded(c, kv.TxID{}))
 		l.answerAborted(t, nil)
 	case c.phase == phaseCommitted && (reads || q.Ask == kv.AskFinal || invariant.Mutated(invariant.PCTellEarly)):
 		l.answerCommitted(t, c.timestamp, nil)

@@ -61,6 +61,7 @@ type ReadResult struct {
 
 	Versions []FoundVersion // Evaluation: for each of Newest
 	Conflict kv.Key         // Evaluation: a key that was overwritten after Start; nil = none
+	Writer   kv.TxID        // who wrote Conflict, if its newest version tells: only a commit's first one does
 	// Committed is the commit timestamp that a Lookup found; 0 = none. None is final only
 	// for a commit above Horizon, which is that of the same state.
 	Committed kv.Timestamp
@@ -184,7 +185,7 @@ func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
 			return failed(err)
 		}
 		if ok && v.Timestamp > e.Start {
-			res.Conflict = m.Key
+			res.Conflict, res.Writer = m.Key, v.ID
 			return res
 		}
 	}
@@ -194,7 +195,11 @@ func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
 			return failed(err)
 		}
 		if ok {
-			res.Conflict = k
+			v, _, err := r.Get(k, txn.Strong)
+			if err != nil {
+				return failed(err)
+			}
+			res.Conflict, res.Writer = k, v.ID
 			return res
 		}
 	}

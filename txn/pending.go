@@ -111,6 +111,15 @@ func (t *Table) Newest(key kv.Key) (Pending, bool) {
 	return k.pending.tail.Write, true
 }
 
+// Writer is the guard of the newest pending version of a key; nil if there is none.
+func (t *Table) Writer(key kv.Key) *Guard {
+	k := t.find(key)
+	if k == nil || k.pending.tail == nil {
+		return nil
+	}
+	return k.pending.tail.guard
+}
+
 // NewerIn is a key of the span with a pending version above ts; nil if there is none.
 func (t *Table) NewerIn(s kv.Span, ts kv.Timestamp) (key kv.Key) {
 	t.eachKey(s, func(k *keyState) bool {

@@ -81,9 +81,12 @@ const (
 	Ordered
 )
 
+// KeyPrefix is how the keys of all records begin.
+const KeyPrefix = "user"
+
 // AppendKey appends the key of record n to dst.
 func AppendKey(dst []byte, n uint64, order Order) []byte {
-	dst = append(dst, "user"...)
+	dst = append(dst, KeyPrefix...)
 	if order == Hashed {
 		return strconv.AppendUint(dst, Hash(n), 10)
 	}

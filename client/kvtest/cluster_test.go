@@ -156,3 +156,46 @@ func TestCluster(t *testing.T) {
 	cluster.MoveLeader(client.KeyspaceDefault, []byte("n"), 2)
 	add("after it leads again")
 }
+
+// TestExamples: what the examples show works.
+func TestExamples(t *testing.T) {
+	t.Run("paysOnce", paysOnce)
+	t.Run("survives", survives)
+}
+
+// TestHolder: a conflict names the transaction that was in the way, at a key and in a range.
+func TestHolder(t *testing.T) {
+	c := kvtest.NewServer(t).Client()
+	for what, read := range map[string]func(tx *client.Tx) error{
+		"a key": func(tx *client.Tx) error { _, err := tx.GetMany(t.Context(), []byte("k")); return err },
+		"a range": func(tx *client.Tx) error {
+			for _, err := range tx.Scan(t.Context(), client.Prefix([]byte("k"))) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		tx, err := c.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := read(tx); err != nil {
+			t.Fatal(err)
+		}
+		tx.Put([]byte("other"), nil)
+		by, err := c.Update(t.Context(), func(_ context.Context, tx *client.Tx) error {
+			tx.Put([]byte("k"), nil)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tx.Commit(t.Context())
+		var conflict *client.ConflictError
+		if !errors.As(err, &conflict) || string(conflict.Key) != "k" || conflict.Holder != by.ID {
+			t.Errorf("%s: %v, holder %v, want %v", what, err, conflict.Holder, by.ID)
+		}
+	}
+}

@@ -101,6 +101,9 @@ func notConnected(address string, err error) *kv.Error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return kv.Errorf(kv.Unavailable, "no connection to %s within %v", address, connectMax)
 	}
+	if err == nil { // gRPC does not tell why
+		return kv.Errorf(kv.Unavailable, "no connection to %s", address)
+	}
 	return kv.Errorf(kv.Unavailable, "no connection to %s: %s", address, status.Convert(err).Message())
 }
 

@@ -133,13 +133,16 @@ func (c *call) run(ctx context.Context, args []string) error {
 
 // finish gives an error its kind and the name of its command.
 func (c *call) finish(ctx context.Context, ran *cobra.Command, err error) error {
-	if err == nil || errors.Is(err, shell.ErrExit) {
+	var told *toldError
+	if err == nil || errors.Is(err, shell.ErrExit) || errors.As(err, &told) {
 		return err
 	}
 	var e *kv.Error
 	switch known := errors.As(err, &e); {
 	case !known && !c.started:
 		return usage("%v; kvcli --help lists the commands", err)
+	case known && e.Kind == kv.Invalid && !c.started && !ran.HasParent(): // kvcli itself: whoever tells it says its name
+		return usage("%s; usage: %s", e.Message, ran.UseLine())
 	case known && e.Kind == kv.Invalid && !c.started:
 		return usage("%s: %s; usage: %s", ran.Name(), e.Message, ran.UseLine())
 	case ctx.Err() != nil && exitCode(err) != exitAmbiguous:

@@ -82,6 +82,9 @@ apart from operations.`,
 
 func (c *call) benchRun(cmd *cobra.Command, flags *benchFlags) error {
 	o := flags.options
+	if err := c.checkDials(cmd.Flags(), o.Workload); err != nil {
+		return err
+	}
 	if flags.noWarmup {
 		o.Warmup = -1
 	}
@@ -131,7 +134,45 @@ func verdict(res *bench.Result) error {
 	if res.Verdict != bench.VerdictInvalid {
 		return nil
 	}
-	return kv.Errorf(kv.Corruption, "the run is INVALID: %s", strings.Join(res.ViolationExamples, "; "))
+	why := res.ViolationExamples[0]
+	if res.Violations > 1 {
+		why += fmt.Sprintf(" (the first of %s)", plural(res.Violations, "violation"))
+	}
+	return kv.Errorf(kv.Corruption, "the run is INVALID: %s", why)
+}
+
+// benchDials are the flags that only some workloads have a use for.
+var benchDials = map[string]func(workload string) bool{
+	"accounts":    func(w string) bool { return w == "bank" },
+	"audit-stale": func(w string) bool { return w == "bank" },
+	"keys":        func(w string) bool { return w != "bank" },
+	"ordered":     func(w string) bool { return strings.HasPrefix(w, "ycsb-") },
+	"tx-keys":     func(w string) bool { return w == "tx" || w == "list-append" },
+	"tx-reads":    func(w string) bool { return w == "tx" || w == "list-append" },
+	"tx-cross":    func(w string) bool { return w == "tx" },
+	"tx-hot":      func(w string) bool { return w == "tx" },
+}
+
+// checkDials refuses a zero that would be taken for the default, and says which flags have no use.
+func (c *call) checkDials(f *pflag.FlagSet, workload string) (err error) {
+	f.Visit(func(x *pflag.Flag) {
+		if used := benchDials[x.Name]; used != nil && !used(workload) {
+			fmt.Fprintf(c.app.err, "--%s has no use in the workload %s\n", x.Name, workload)
+			return
+		}
+		none := x.Value.String() == "0" || x.Value.String() == "0s"
+		switch x.Name {
+		case "workers", "value-bytes", "keys", "duration", "accounts", "audit-stale", "tx-keys", "seed":
+		case "tx-reads":
+			none = none && workload == "list-append"
+		default:
+			return
+		}
+		if none && err == nil {
+			err = usage("--%s %s: it must be more than nothing; without it, it is the default", x.Name, x.Value)
+		}
+	})
+	return err
 }
 
 func newBenchCompare(c *call) *cobra.Command {

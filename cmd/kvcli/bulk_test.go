@@ -120,10 +120,17 @@ func TestBenchTransactions(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", args, code, out, talk)
 		}
 	}
-	for _, args := range []string{"--workload bank --accounts 1", "--workload tx --tx-reads 2", "--workload tx --tx-hot some", "--workload tx --tx-cross 1"} {
+	for _, args := range []string{
+		"--workload bank --accounts 1", "--workload tx --tx-reads 2", "--workload tx --tx-hot some", "--workload tx --tx-cross 1",
+		"--workers 0", "--duration 0s", "--workload bank --accounts 0", "--workload bank --audit-stale 0s", "--workload list-append --tx-reads 0", "--workload tx --keys 0",
+	} {
 		if _, talk, code := a.run(append([]string{"bench", "run"}, strings.Fields(args)...)...); code != exitUsage {
 			t.Errorf("%s: exit code %d: %s", args, code, talk)
 		}
+	}
+	if _, talk, code := a.run(strings.Fields("bench run --workload get --keys 5 --tx-keys 0 --accounts 9 --duration 50ms --no-warmup")...); code != 0 ||
+		!strings.Contains(talk, "--accounts has no use in the workload get\n--tx-keys has no use") {
+		t.Errorf("flags without a use: exit code %d, %s", code, talk)
 	}
 	a.must(t, "put", "account00001", "999")
 	out, talk, code := a.run("bench", "run", "--workload", "bank", "--accounts", "2", "--duration", "50ms", "--no-warmup", "--json", filepath.Join(dir, "c.json"))
@@ -141,7 +148,7 @@ func TestBenchTransactions(t *testing.T) {
 	})
 	out, talk, code = a.run("bench", "run", "--workload", "bank", "--accounts", "2", "--duration", "50ms", "--no-warmup")
 	a.fake.FailWith(nil)
-	if code != exitError || !strings.Contains(out, "verdict: INVALID") || !strings.Contains(talk, "2 accounts hold") {
+	if code != exitError || !strings.Contains(out, "verdict: INVALID") || strings.Count(talk, "2 accounts hold") != 1 {
 		t.Errorf("a wrong sum: %d\n%s%s", code, out, talk)
 	}
 }

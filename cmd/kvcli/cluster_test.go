@@ -97,7 +97,9 @@ func TestCluster(t *testing.T) {
 	if got := a.must(t, "nodes", "-o", "table"); !strings.Contains(got, "LAST HEARD") || !strings.Contains(got, "3s") {
 		t.Errorf("nodes as a table:\n%s", got)
 	}
-	a.must(t, "keyspace", "create", "h", "--scheme", "hash")
+	if got := a.must(t, "keyspace", "create", "h", "--scheme", "hash"); !strings.Contains(got, `"partitions":16`) {
+		t.Errorf("the default of partitions: %s", got)
+	}
 	if got := a.must(t, "partitions"); !strings.Contains(got, `"garbage":5`) || strings.Count(got, "\n") != 2 || !strings.Contains(got, `"start":"bucket 0"`) || !strings.Contains(got, `"replicas":[{"node":1,"role":"voter"}`) {
 		t.Errorf("partitions: %s", got)
 	}

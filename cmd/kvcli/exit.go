@@ -88,6 +88,8 @@ func userKey(e *kv.Error) []byte {
 
 // remedy is what can be done about an error whose message does not say it.
 func remedy(err error, e *kv.Error) string {
+	var refused *refusedError
+	errors.As(err, &refused)
 	switch e.Kind {
 	case kv.Expectation:
 		if e.Actual != nil {
@@ -95,6 +97,9 @@ func remedy(err error, e *kv.Error) string {
 		}
 		return "nothing was written"
 	case kv.Conflict, kv.Aborted:
+		if refused != nil && refused.open {
+			return "nothing was written: retry runs the transaction's commands again, rollback gives it up"
+		}
 		return "nothing was written, try again"
 	case kv.Ambiguous:
 		var a *store.AmbiguousError
@@ -104,6 +109,9 @@ func remedy(err error, e *kv.Error) string {
 	case kv.Unavailable, kv.NotLeader, kv.WrongPartition, kv.StaleTerm:
 		return "nothing was changed, try again; kvcli status shows what is wrong with the cluster"
 	case kv.Timeout:
+		if refused != nil {
+			return "nothing was written: raise --timeout, or see kvcli status"
+		}
 		return "raise --timeout, or see kvcli status"
 	case kv.Corruption:
 		return "find the damaged replica with kvcli check"

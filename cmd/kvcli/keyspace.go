@@ -53,7 +53,7 @@ func newKeyspaceCreate(c *call) *cobra.Command {
 				if err := s.CreateKeyspace(ctx, q); err != nil {
 					return err
 				}
-				return c.one(output.Record{{Name: "name", Value: q.Name}, {Name: "scheme", Value: q.Scheme.String()}, {Name: "partitions", Value: max(partitions, len(q.SplitAt)+1)}, {Name: "retention", Value: retentionText(q.Retention)}}, "name")
+				return c.one(output.Record{{Name: "name", Value: q.Name}, {Name: "scheme", Value: q.Scheme.String()}, {Name: "partitions", Value: max(q.Partitions, len(q.SplitAt)+1)}, {Name: "retention", Value: retentionText(q.Retention)}}, "name")
 			})
 		},
 	}

@@ -73,7 +73,7 @@ func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command)
 
 // addLines makes kvcli without a command read lines.
 func addLines(root *cobra.Command, c *call) {
-	keepGoing := root.Flags().Bool("keep-going", false, "script: go on after an error; the exit code is that of the first")
+	keepGoing := root.Flags().Bool("keep-going", false, "script: go on after an error, in a transaction too; the exit code is that of the first")
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		c.app.defaults = c.globals
 		return c.app.lines(cmd.Context(), *keepGoing)

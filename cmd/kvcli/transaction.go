@@ -26,7 +26,8 @@ begin ro reads one state and writes nothing; nothing can make it fail. It may be
 
 The prompt shows the transaction: (tx 3f2a…), with * when there is something to commit, with !
 when the commit was refused, (ro 10:00:00.000) for one that only reads. A script that ends inside
-of one has it rolled back, with exit code 1.`
+of one has it rolled back, with exit code 1. With --keep-going a command that fails, or that cannot be read,
+is left out, and commit commits the others. begin after a commit that was refused gives that transaction up.`
 
 func newBegin(c *call) *cobra.Command {
 	return &cobra.Command{
@@ -43,8 +44,8 @@ func newBegin(c *call) *cobra.Command {
 			if err := c.inLines(); err != nil {
 				return err
 			}
-			if s := c.app.session; s != nil {
-				return usage("a transaction (%s) is open: commit or rollback first", s.Name())
+			if err := c.giveUp(cmd.Context()); err != nil {
+				return err
 			}
 			return c.withStore(cmd, func(ctx context.Context, _ store.Store) error { return c.begin(ctx, readOnly, b) })
 		},
@@ -70,7 +71,7 @@ func parseBegin(args []string) (readOnly bool, b store.Bound, err error) {
 		return true, b, nil
 	}
 	if d, bad := time.ParseDuration(args[2]); bad == nil {
-		if d >= 0 {
+		if d > 0 {
 			return false, b, usage("%q: a state in the future cannot be read; -%v is so long ago", args[2], d)
 		}
 		return true, store.Bound{StaleBy: -d}, nil
@@ -85,6 +86,21 @@ func (c *call) inLines() error {
 		return usage("a transaction lives in a prompt or a script: start kvcli alone, or kvcli < FILE")
 	}
 	return nil
+}
+
+// giveUp makes room for another transaction: one whose commit was refused is rolled back, since there is
+// nothing left to do for it but retry.
+func (c *call) giveUp(ctx context.Context) error {
+	s := c.app.session
+	switch {
+	case s == nil:
+		return nil
+	case !s.Failed():
+		return usage("a transaction (%s) is open: commit or rollback first", s.Name())
+	}
+	c.app.session = nil
+	fmt.Fprintf(c.app.err, "the transaction (%s) had failed: it was rolled back\n", s.Name())
+	return s.Rollback(ctx)
 }
 
 // begin opens a transaction on the connection, in its own keyspace: other ones are named later.
@@ -142,13 +158,27 @@ was written; retry or rollback. Exit code 6: the answer was lost; the error name
 			ctx, cancel := c.within(cmd.Context())
 			defer cancel()
 			done, err := s.Commit(ctx)
+			if err = cause(ctx, err); err != nil && s.Failed() {
+				return &refusedError{cause: err, open: c.app.mode == modePrompt}
+			}
 			if err != nil {
-				return cause(ctx, err)
+				return err
 			}
 			return c.one(committed(s, done), "version")
 		}),
 	}
 }
+
+// refusedError is the error of a commit that did not happen.
+type refusedError struct {
+	cause error
+	open  bool // the transaction is still there, in front of a person
+}
+
+func (e *refusedError) Error() string { return e.cause.Error() }
+
+// Unwrap gives the error of the commit.
+func (e *refusedError) Unwrap() error { return e.cause }
 
 func committed(s *session.Session, done store.Commit) output.Record {
 	if s.ReadOnly() {

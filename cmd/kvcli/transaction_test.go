@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +71,8 @@ func TestConflict(t *testing.T) {
 		{"a failed one takes nothing", "a", "2", "begin\nget a\nput b 1\ncommit\nput b 2\nscan\ncommit", "1\n", "line 5: the transaction (tx 3f2a…) has failed: retry", exitConflict},
 		{"retry of an open one", "b", "2", "begin\nget a\nput c 1\nretry\ncommit\nget c", "1\nV\n1\n", "", 0},
 		{"begin after rollback", "a", "2", "begin\nget a\nput b 1\ncommit\nrollback\nbegin\nget a\ncommit", "1\n2\nV\n", "line 4", exitConflict},
+		{"begin gives a refused one up", "a", "2", "begin\nget a\nput b 1\ncommit\nbegin\nget a\ncommit", "1\n2\nV\n", "the transaction (tx 3f2a…) had failed: it was rolled back", exitConflict},
+		{"begin gives an open one not up", "b", "2", "begin\nget a\nbegin\nput c 1\ncommit\nget c", "1\nV\n1\n", "line 3: a transaction (tx 3f2a…) is open", exitUsage},
 	} {
 		a := newTestApp("")
 		a.must(t, "put", "a", "1")
@@ -96,6 +100,20 @@ func TestConflictEndsAScript(t *testing.T) {
 	}
 	if _, _, code := a.run("get", "c"); code != exitNotFound {
 		t.Error("the line after the conflict has run")
+	}
+}
+
+// A commit that timed out and was not sent says so: it is no unknown outcome.
+func TestCommitThatWasNotSent(t *testing.T) {
+	a := newTestApp("")
+	late := func(op string) error {
+		if op == "commit" {
+			return kv.Errorf(kv.Timeout, "no answer")
+		}
+		return nil
+	}
+	if _, talk, code := a.script(late, nil, "begin", "put a 1", "commit"); code != exitTimeout || !strings.Contains(talk, "no answer; nothing was written: raise --timeout") {
+		t.Errorf("exit code %d, said %q", code, talk)
 	}
 }
 
@@ -165,7 +183,7 @@ func TestTransactionAtThePrompt(t *testing.T) {
 	interfere := once("commit", a.overwrite(t, "a", "2"))
 	a.fake.FailWith(func(op string, _ []byte) error { return interfere(op) })
 	_, talk, code := a.run()
-	if code != 0 || !strings.Contains(talk, "(tx 3f2a…) was still open: it was rolled back") {
+	if code != 0 || !strings.Contains(talk, "(tx 3f2a…) was still open: it was rolled back") || !strings.Contains(talk, "nothing was written: retry runs") {
 		t.Errorf("exit code %d, said %s", code, talk)
 	}
 	want := []string{
@@ -178,6 +196,49 @@ func TestTransactionAtThePrompt(t *testing.T) {
 	}
 	if _, _, code := a.run("get", "c"); code != exitNotFound {
 		t.Error("what was rolled back is there")
+	}
+}
+
+// Ctrl-C is told once, and the open transaction is not committed.
+func TestInterruptedTransaction(t *testing.T) {
+	a := newTestApp("begin\nput a 1\ncommit\n")
+	ctx, interrupt := context.WithCancel(t.Context())
+	a.fake.FailWith(func(op string, _ []byte) error {
+		if op == "commit" {
+			interrupt()
+			return ctx.Err()
+		}
+		return nil
+	})
+	code := a.report(ctx, nil)
+	if talk := a.err.String(); code != exitInterrupted || strings.Count(talk, "interrupted") != 1 {
+		t.Errorf("exit code %d, said %q", code, talk)
+	}
+	a.fake.FailWith(nil)
+	if _, _, code := a.run("get", "a"); code != exitNotFound {
+		t.Error("what was interrupted is there")
+	}
+}
+
+// TestPromptOfThePage: what docs/transactions.md shows of a prompt is what one sees.
+func TestPromptOfThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "transactions.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, want := &fakeEditor{}, []string(nil)
+	for _, m := range regexp.MustCompile(`(?m)^(kvd[^>\n]*> )(.*)$`).FindAllStringSubmatch(string(page), -1) {
+		want, ed.lines = append(want, m[1]), append(ed.lines, m[2])
+	}
+	if len(want) < 5 {
+		t.Fatalf("the page shows %q", want)
+	}
+	a := newTestApp("")
+	a.must(t, "put", "alice", "100")
+	a.inTTY, a.outTTY, a.ttErr = true, true, true
+	a.edit = func(lineCompleter) (editor, error) { return ed, nil }
+	if _, talk, code := a.run(); code != 0 || strings.Join(ed.prompts, "|") != strings.Join(want, "|") {
+		t.Errorf("exit code %d, the prompts were %q, the page has %q; said %s", code, ed.prompts, want, talk)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package readme keeps README.md true: it runs every command that stands there.
+// Package readme keeps README.md and docs/transactions.md true: it runs every command that stands there.
 //
 //	```sh blocks ──► Script: lines, joined where they go on, without comments
 //	     │ addresses and directories of the machine replaced by free ones

@@ -30,16 +30,14 @@ var claims = []struct{ words, prints string }{
 // bobs are what bob may have before and after the commit whose answer is lost, by its outcome.
 var bobs = map[string]string{"aborted": `"value":"20"`, "committed": `"value":"35"`}
 
-// TestReadme runs all of it.
-func TestReadme(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts processes")
-	}
+// page is a document of the tree, and a session to run it in.
+func page(t *testing.T, path string) (string, *session) {
+	t.Helper()
 	root, err := cluster.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +45,45 @@ func TestReadme(t *testing.T) {
 	if err := os.Symlink(cluster.Build(t).Dir, filepath.Join(s.dir, "bin")); err != nil {
 		t.Fatal(err)
 	}
-	document, to := string(text), map[string]string{}
+	for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), m[1])); err != nil {
+			t.Errorf("%s has a link to %s: %v", path, m[1], err)
+		}
+	}
+	return string(text), s
+}
+
+// link is a link to another file of the tree.
+var link = regexp.MustCompile(`\]\(([^):#]+)\)`)
+
+// TestTransactionsPage runs what docs/transactions.md shows.
+func TestTransactionsPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts processes")
+	}
+	text, s := page(t, "docs/transactions.md")
+	c := cluster.Start(t, 3)
+	c.WaitHealthy(t)
+	s.env = append(s.env, "KVD_TARGET="+c.Target())
+	lines, claims := Script(text), 0
+	for _, l := range lines {
+		s.run(l)
+		if l.Prints != "" {
+			claims++
+		}
+	}
+	if len(lines) < 7 || claims < 3 {
+		t.Errorf("the page has %d commands and %d claims: is the test looking at the right document?", len(lines), claims)
+	}
+}
+
+// TestReadme runs all of it.
+func TestReadme(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts processes")
+	}
+	text, s := page(t, "README.md")
+	document, to := text, map[string]string{}
 	named := Addresses(document)
 	for i, free := range cluster.FreeAddresses(t, len(named)) {
 		to[named[i]] = free

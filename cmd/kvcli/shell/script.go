@@ -33,10 +33,12 @@ func (s *Script) Run(ctx context.Context, in io.Reader) error {
 	var first error
 	for n := 1; ; n++ {
 		line, err := readLine(lines)
-		if err == io.EOF {
+		switch {
+		case ctx.Err() != nil: // while it was waited for
+			err = kv.Errorf(kv.Canceled, "interrupted")
+		case err == io.EOF:
 			return first
-		}
-		if err == nil {
+		case err == nil:
 			err = s.line(ctx, line)
 		}
 		if errors.Is(err, ErrExit) {

@@ -162,6 +162,23 @@ func TestScript(t *testing.T) {
 	}
 }
 
+// TestInterruptedScript: what comes in after Ctrl-C is not run, and its end is no success.
+func TestInterruptedScript(t *testing.T) {
+	for _, text := range []string{"a\nb\n", "a\n", "a"} {
+		var talk bytes.Buffer
+		ctx, interrupt := context.WithCancel(t.Context())
+		ran := 0
+		s := &Script{Talk: &talk, Explain: error.Error, KeepGoing: true, Execute: func(context.Context, []string) error {
+			ran++
+			interrupt() // before the next line is there
+			return nil
+		}}
+		if err := s.Run(ctx, strings.NewReader(text)); kv.KindOf(err) != kv.Canceled || ran != 1 || talk.String() != "line 2: canceled: interrupted\n" {
+			t.Errorf("%q: %v, %d ran, said %q", text, err, ran, &talk)
+		}
+	}
+}
+
 func TestLongLines(t *testing.T) {
 	long := "put k " + strings.Repeat("x", 200<<10)
 	ran, _, err := runScript(t, long+"\nnext", false)
