@@ -74,6 +74,8 @@ func (f *followed) wantLeader(r Reply) {
 
 // TestFollowersRead: what is closed any replica serves; what is not, or is asked of the leader alone, only the
 // leader.
+//
+// Shows G5.
 func TestFollowersRead(t *testing.T) {
 	f := newFollowed(t)
 	first := f.put("one")
@@ -136,6 +138,8 @@ func TestStatusTellsWhatIsClosed(t *testing.T) {
 
 // TestFollowerAsksAnchors: the lock of a committed transaction counts, and of one without record only the
 // leader knows what became.
+//
+// Shows D8, G5.
 func TestFollowerAsksAnchors(t *testing.T) {
 	f := newFollowed(t)
 	f.put("old")
