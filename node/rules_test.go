@@ -59,7 +59,9 @@ func noGrants(m *Message) bool { return m.Grant != nil }
 // brings more than it asked for.
 //
 // Shows B1.
-func TestDrawsDoNotRide(t *testing.T) {
+func TestDrawsDoNotRide(t *testing.T) { drawsDoNotRide(t) }
+
+func drawsDoNotRide(t testing.TB) {
 	f := newFollowed(t)
 	f.lose = noGrants
 	early := f.begin(f.key, "early")
@@ -81,7 +83,9 @@ func TestDrawsDoNotRide(t *testing.T) {
 // TestGrantOfAnEarlierLife: what an earlier life of the node has asked for is nobody's in this one.
 //
 // Shows B1.
-func TestGrantOfAnEarlierLife(t *testing.T) {
+func TestGrantOfAnEarlierLife(t *testing.T) { grantOfAnEarlierLife(t) }
+
+func grantOfAnEarlierLife(t testing.TB) {
 	f := newFollowed(t)
 	n := f.nodes[f.leader]
 	earlier := n.Heard()
@@ -101,7 +105,9 @@ func TestGrantOfAnEarlierLife(t *testing.T) {
 // what earlier ones have committed, and serves nothing.
 //
 // Shows A6.
-func TestServesWhatEarlierLeadersCommitted(t *testing.T) {
+func TestServesWhatEarlierLeadersCommitted(t *testing.T) { servesWhatEarlierLeadersCommitted(t) }
+
+func servesWhatEarlierLeadersCommitted(t testing.TB) {
 	f := newFollowed(t)
 	f.put("v")
 	f.lose = func(m *Message) bool {
@@ -181,7 +187,9 @@ func (f *followed) closedAtOther() kv.Timestamp {
 // names, though it is not in the log yet when the timestamps come.
 //
 // Shows G1.
-func TestClosedNamesWhatIsProposed(t *testing.T) {
+func TestClosedNamesWhatIsProposed(t *testing.T) { closedNamesWhatIsProposed(t) }
+
+func closedNamesWhatIsProposed(t testing.TB) {
 	f := newFollowed(t)
 	f.put("old")
 	f.run(300 * time.Millisecond)
@@ -213,7 +221,9 @@ func TestClosedNamesWhatIsProposed(t *testing.T) {
 // and it publishes nothing.
 //
 // Shows G1, G3.
-func TestClosedUnderTheLease(t *testing.T) {
+func TestClosedUnderTheLease(t *testing.T) { closedUnderTheLease(t) }
+
+func closedUnderTheLease(t testing.TB) {
 	f := newFollowed(t)
 	f.put("v")
 	f.run(300 * time.Millisecond)
