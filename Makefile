@@ -49,7 +49,8 @@ sim: build ## SEEDS seeds of DURATION from SEED on
 soak: ## real processes under SIGKILL, SIGSTOP, cuts of the network and load: transactions for KVD_SOAK (10m), then single writes
 	KVD_SOAK=$${KVD_SOAK:-10m} $(GO) test -timeout 0 -count=1 -v -run '^TestSoak' ./test/chaos
 
-mutants: ## plants every bug of the list and insists that the simulator catches it
+mutants: ## plants every bug of the list and insists that stories and tests show it, and that the simulator catches it
+	$(GO) test -tags mutants,invariants ./partition ./txn ./node
 	$(GO) build -tags mutants -o $(BIN)/kvd-mutants ./cmd/kvd
 	$(BIN)/kvd-mutants sim mutants
 

@@ -10,6 +10,8 @@ import (
 )
 
 // TestAgain: the next attempt reads anew, under another id and with the same age.
+//
+// Shows A2, A7.
 func TestAgain(t *testing.T) {
 	w, c := opened(t)
 	sent := w.commits()

@@ -212,6 +212,8 @@ func TestSnapshot(t *testing.T) {
 }
 
 // TestConflict: what was overtaken runs again, with its age, under another id.
+//
+// Shows A7, I5.
 func TestConflict(t *testing.T) {
 	w, c := opened(t)
 	sent := w.commits()

@@ -82,6 +82,8 @@ func TestHoldsKeepTheCeilingDown(t *testing.T) {
 }
 
 // TestHoldsSurviveTheCoresLeader: a new leader lets nothing go before it has heard who holds what.
+//
+// Shows J4.
 func TestHoldsSurviveTheCoresLeader(t *testing.T) {
 	for name, renewed := range map[string]bool{"renewed": true, "given up": false} {
 		h := newHolder(t, Options{})

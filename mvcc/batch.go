@@ -17,6 +17,8 @@ type Batch struct {
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
 	locks   pendingLocks
+	// outcomes has the transactions that were committed in this batch: only for the check of rule C7.
+	outcomes map[kv.TxID]kv.Timestamp
 	// resolved has the engine keys of the versions that were resolved in this batch.
 	resolved map[string]bool
 	deletes  int // of single engine keys
@@ -26,7 +28,7 @@ type Batch struct {
 func (e *Engine) NewBatch() *Batch {
 	b := &Batch{e: e, b: e.db.NewBatch()}
 	if invariant.Expensive {
-		b.written = make(map[string]Version)
+		b.written, b.outcomes = make(map[string]Version), make(map[kv.TxID]kv.Timestamp)
 	}
 	return b
 }
@@ -210,6 +212,29 @@ func (b *Batch) checkResolved(k kv.Key, v Version) error {
 	if !both || w.Timestamp < v.Timestamp {
 		b.written[string(k)] = Version{Timestamp: v.Timestamp, ID: v.ID}
 	}
+	return nil
+}
+
+// CheckOutcome is rule C7, in builds with the tag "invariants": a transaction that is committed at ts has no other outcome, which
+// would be a version of its anchor key above asOf.
+func (b *Batch) CheckOutcome(anchor kv.Key, id kv.TxID, asOf, ts kv.Timestamp) error {
+	if !invariant.Expensive {
+		return nil
+	}
+	r, err := b.e.NewReader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	c, ok, err := r.FindOutcome(anchor, id, asOf)
+	if err != nil {
+		return err
+	}
+	if w, both := b.outcomes[id]; both {
+		c, ok = w, true
+	}
+	invariant.Check(!ok || c == ts, "a transaction commits once: %v at %v, and at %v (rule C7)", id, c, ts)
+	b.outcomes[id] = ts
 	return nil
 }
 

@@ -319,6 +319,10 @@ func TestUnknownValueIsCorruption(t *testing.T) {
 	must(t, e.Close())
 }
 
+// TestCheckOfRuleB4: the versions of a key come in the order of their timestamps, and what is at one already is by the same
+// transaction.
+//
+// Shows B4.
 func TestCheckOfRuleB4(t *testing.T) {
 	if !invariant.Expensive {
 		t.Skip("needs the build tag invariants")

@@ -395,6 +395,8 @@ func TestResolvedVersionsStay(t *testing.T) {
 }
 
 // TestCheckOfResolvedVersions is what rule B4 still says of them.
+//
+// Shows B4.
 func TestCheckOfResolvedVersions(t *testing.T) {
 	if !invariant.Expensive {
 		t.Skip("needs the build tag invariants")

@@ -282,6 +282,8 @@ func (w *trio) mailInside() {
 }
 
 // TestCallEndsWithItsTerm: what a term asked nobody is told in another one (A5).
+//
+// Shows A5.
 func TestCallEndsWithItsTerm(t *testing.T) {
 	a, _ := newAsker(t, 1)
 	a.node.calls.learn(900, 7)

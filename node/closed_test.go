@@ -22,7 +22,7 @@ type followed struct {
 	commits       uint64
 }
 
-func newFollowed(t *testing.T) *followed {
+func newFollowed(t testing.TB) *followed {
 	w, top := hashed(t, 2)
 	f := &followed{trio: w, p: top.Partitions[0].Descriptor.Partition, anchor: top.Partitions[1].Descriptor.Partition}
 	f.leader, f.term = w.leads(f.p)
@@ -74,6 +74,8 @@ func (f *followed) wantLeader(r Reply) {
 
 // TestFollowersRead: what is closed any replica serves; what is not, or is asked of the leader alone, only the
 // leader.
+//
+// Shows G5.
 func TestFollowersRead(t *testing.T) {
 	f := newFollowed(t)
 	first := f.put("one")
@@ -136,6 +138,8 @@ func TestStatusTellsWhatIsClosed(t *testing.T) {
 
 // TestFollowerAsksAnchors: the lock of a committed transaction counts, and of one without record only the
 // leader knows what became.
+//
+// Shows D8, G5.
 func TestFollowerAsksAnchors(t *testing.T) {
 	f := newFollowed(t)
 	f.put("old")
@@ -198,7 +202,9 @@ func TestClosedIsSentAgain(t *testing.T) {
 }
 
 // TestClosedTable is the table of a receiver, message by message.
-func TestClosedTable(t *testing.T) {
+func TestClosedTable(t *testing.T) { closedTable(t) }
+
+func closedTable(t testing.TB) {
 	f := newFollowed(t)
 	f.lose = func(m *Message) bool { return m.Closed != nil }
 	f.run(300 * time.Millisecond)

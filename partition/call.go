@@ -18,6 +18,15 @@ type call struct {
 	i  int
 }
 
+// asked is a call whose answer is waited for, or has come.
+type asked struct {
+	token uint64
+	at    kv.Instant
+}
+
+// callMax is how long an answer is waited for. The world gives a call up much sooner, but it may have so many that it loses some.
+const callMax = 5 * time.Second
+
 // call asks the leader of another partition; by may be nil if the answer does not matter. It may never
 // come, or after the term, when it concerns nobody (rule A5).
 func (l *leader) call(req *kv.Request, by caller, i int) {
@@ -25,6 +34,7 @@ func (l *leader) call(req *kv.Request, by caller, i int) {
 	l.calling++
 	if by != nil {
 		l.transactions.calls[token] = call{by, i}
+		l.transactions.asked.Push(asked{token, l.sink.Now()})
 	}
 	l.sink.Call(l.Partition, token, req.Partition, req)
 }
@@ -42,6 +52,23 @@ func (p *Partition) Answered(token uint64, resp *kv.Response, err *kv.Error) {
 	delete(l.transactions.calls, token)
 	c.by.answered(l, c.i, resp, err)
 	l.run()
+}
+
+// callsTick gives up the calls whose answers do not come: who has asked asks again (rules F1, H7).
+func (l *leader) callsTick() {
+	q, late := &l.transactions.asked, l.sink.Now().Add(-callMax)
+	for q.Len() > 0 {
+		x := *q.At(0)
+		c, waits := l.transactions.calls[x.token]
+		if waits && x.at > late {
+			return
+		}
+		q.Pop()
+		if waits {
+			delete(l.transactions.calls, x.token)
+			c.by.answered(l, c.i, nil, kv.Errorf(kv.Timeout, "no answer came to a call of partition %d within %v: try again", l.id, callMax))
+		}
+	}
 }
 
 // retrier does something again that did not work.

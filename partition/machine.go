@@ -190,6 +190,11 @@ func (m *Machine) write(c *Command, b *mvcc.Batch) *kv.Error {
 		violated("nothing is written at or below G: %d, %d", c.Timestamp, m.state.GC)
 	}
 	id := c.ID
+	if len(c.Versions) > 0 {
+		if err := b.CheckOutcome(c.Versions[0].Key, id, c.AsOf, c.Timestamp); err != nil {
+			return kv.AsError(err)
+		}
+	}
 	for i := range c.Versions {
 		v := &c.Versions[i]
 		if !m.state.Descriptor.Span.Contains(v.Key) {

@@ -38,6 +38,9 @@ func (m *Machine) decide(c *Command, b *mvcc.Batch, res *ApplyResult) error {
 	if c.Timestamp == 0 {
 		return b.DeleteRecord(c.Anchor, c.ID)
 	}
+	if err := b.CheckOutcome(c.Anchor, c.ID, c.AsOf, c.Timestamp); err != nil {
+		return err
+	}
 	res.Writes++
 	return b.PutRecord(&mvcc.Record{Attempt: c.Attempt, State: mvcc.RecordCommitted, Timestamp: c.Timestamp, Participants: c.Participants})
 }

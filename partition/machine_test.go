@@ -3,6 +3,7 @@ package partition
 import (
 	"testing"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 )
@@ -105,6 +106,9 @@ func TestMachineConfiguration(t *testing.T) {
 	}
 }
 
+// TestMachineOnlyTheAnchorCarriesTheID: the version of the first written key is the outcome.
+//
+// Shows I9.
 func TestMachineOnlyTheAnchorCarriesTheID(t *testing.T) {
 	w := newWorld(t, Options{})
 	if _, err := w.apply(testCommandsInSpan()); err != nil {
@@ -133,6 +137,53 @@ func TestMachineStopsAtDamage(t *testing.T) {
 	defer b.Discard()
 	if _, err := w.machine.Apply(2, 2, []byte{entryFormat, 1, 77}, b); kv.KindOf(err) != kv.Corruption {
 		t.Fatalf("the error is %v", err)
+	}
+}
+
+// TestMachineCommitsOnce: an id that has an outcome is not committed at another timestamp, whatever way.
+//
+// Shows C7.
+func TestMachineCommitsOnce(t *testing.T) {
+	if !invariant.Expensive {
+		t.Skip("needs the build tag invariants")
+	}
+	put := func(kind commandKind, id int, ts kv.Timestamp) Command {
+		return Command{
+			kind: kind, Attempt: kv.Attempt{ID: testID(id), Term: 1, AsOf: 5, Partition: testPartition, Anchor: kv.Key("k")}, Timestamp: ts,
+			Versions:     []Version{{Key: kv.Key("k"), Value: []byte("v")}, {Key: kv.Key("l"), Value: []byte("v")}},
+			Participants: []mvcc.Participant{{Partition: testPartition + 1, Span: kv.Span{Start: kv.Key("x"), End: kv.Key("y")}}},
+		}
+	}
+	decide := put(commandDecide, 1, 14)
+	decide.Versions = nil
+	for name, x := range map[string]struct {
+		cs     []Command
+		entry  bool // all in one
+		broken bool
+	}{
+		"twice":                   {[]Command{put(commandWrite, 1, 10), put(commandWrite, 2, 11), put(commandWrite, 1, 12)}, false, true},
+		"twice in an entry":       {[]Command{put(commandWrite, 1, 10), put(commandWrite, 2, 11), put(commandWrite, 1, 12)}, true, true},
+		"over several partitions": {[]Command{put(commandWrite, 1, 10), put(commandRecord, 1, 12)}, false, true},
+		"in parallel":             {[]Command{put(commandRecord, 1, 10), decide}, false, true},
+		"each once":               {[]Command{put(commandWrite, 1, 10), put(commandRecord, 2, 11), put(commandWrite, 3, 12)}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Options{})
+			defer func() {
+				if r := recover(); (r != nil) != x.broken {
+					t.Errorf("%v", r)
+				}
+			}()
+			if x.entry {
+				_, err := w.apply(x.cs...)
+				w.must(err)
+				return
+			}
+			for i := range x.cs {
+				_, err := w.apply(x.cs[i])
+				w.must(err)
+			}
+		})
 	}
 }
 

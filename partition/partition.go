@@ -218,6 +218,7 @@ func (p *Partition) Tick() {
 		l.tickets.remove(t)
 		t.work.expired(l, t)
 	}
+	l.callsTick()
 	l.retryTick()
 	l.watchTick()
 	l.claimsTick()

@@ -16,6 +16,7 @@ type transactions struct {
 	first, last *prepared                // in order of arrival
 	records     map[kv.TxID]*resolver    // iterated only to be sorted
 	calls       map[uint64]call          // of this term, by token; never iterated
+	asked       txn.FIFO[asked]          // the same, and answered ones between them, by time
 	soon        txn.FIFO[retry]          // by time
 	claims      txn.FIFO[*claim]         // those that began, oldest first, until they would end
 	learnt      kv.Timestamp             // the newest commit timestamp among the fates told in this term

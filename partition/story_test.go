@@ -15,7 +15,7 @@ import (
 
 // TestStories runs the scripts under testdata, one situation each. The commands:
 //
-//	lead term=T                      a term begins; everything in the log is applied
+//	lead term=T [slowly]             a term begins; everything in the log is applied, and what is locked is read, or by a later read
 //	depose [survive=N]               it ends; N entries in flight are committed all the same
 //	heard TS                         the node hears of a timestamp
 //	commit r=R id=I [term= asof= start=]   with one line per part:
@@ -42,21 +42,33 @@ import (
 //	transactions [max=N]             those that are listed, with their locks
 //
 // A commit's lines after "part P" are for partition P; age=N gives it an age.
-// A timestamp is a number, or seconds with an s. The output is the effects in order.
+// A timestamp is a number, or seconds with an s. The output is the effects in order. Which rules a script shows, it
+// says in a line "# Shows A1, C5b.": each rule must be in one (package sim), and with the planted bug of a rule
+// one that shows it must come out differently (TestStoriesShowMutants).
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		opts := Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20}
-		if strings.HasPrefix(filepath.Base(path), "parallel") {
-			opts.Commit = Parallel
-		}
-		s := &story{world: newWorld(t, opts)}
-		s.heard = 5
+		s := newStory(t, path)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t
-			s.run(d)
-			return s.flush()
+			return s.step(d)
 		})
 	})
+}
+
+func newStory(t testing.TB, path string) *story {
+	opts := Options{WaitersPerKeyMax: 4, CopiesMax: 2, RequestsMax: 20}
+	if strings.HasPrefix(filepath.Base(path), "parallel") {
+		opts.Commit = Parallel
+	}
+	s := &story{world: newWorld(t, opts)}
+	s.heard = 5
+	return s
+}
+
+// step is what a line of a script comes to.
+func (s *story) step(d *datadriven.TestData) string {
+	s.run(d)
+	return s.flush()
 }
 
 type story struct {
@@ -69,6 +81,7 @@ type story struct {
 func (s *story) run(d *datadriven.TestData) {
 	switch d.Cmd {
 	case "lead":
+		s.slowly = len(s.words(d)) > 0
 		s.lead(kv.Term(s.number(d, "term", 1)))
 	case "depose":
 		s.depose(s.number(d, "survive", 0))

@@ -32,6 +32,7 @@ type world struct {
 	log      []logEntry
 	applied  int // entries of log
 	term     kv.Term
+	slowly   bool // what is locked is not read at once
 
 	onReply func(id RequestID, resp *kv.Response, err *kv.Error)
 }
@@ -114,7 +115,7 @@ func (w *world) Call(_ *Partition, token uint64, to kv.PartitionID, req *kv.Requ
 }
 
 func (w *world) Read(t *ReadTask) {
-	if t.Restore != nil {
+	if t.Restore != nil && !w.slowly {
 		w.p.ReadDone(t, w.execute(t))
 		return
 	}
@@ -294,6 +295,8 @@ func describe(t *ReadTask) string {
 	switch {
 	case t.Known != nil:
 		return to + " what is known"
+	case t.Restore != nil:
+		return "read what is locked"
 	case t.Read != nil:
 		return fmt.Sprintf("%s %s at %s", to, t.Read.Keys, stamp(t.At))
 	case t.Scan != nil:

@@ -179,6 +179,8 @@ func TestRestoredLocks(t *testing.T) {
 }
 
 // TestReadsAtLocks is rule D3: what is locked is ignored, what draws or is proposed is awaited.
+//
+// Shows D3.
 func TestReadsAtLocks(t *testing.T) {
 	keys := []kv.Key{kv.Key("k")}
 	tb := NewTable(10)

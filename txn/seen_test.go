@@ -33,6 +33,9 @@ func TestSeenStatuses(t *testing.T) {
 	}
 }
 
+// TestWindowDropsWhatIsFinishedAndKeepsWhatRuns: an id leaves the set by its asOf, unless it runs.
+//
+// Shows I6.
 func TestWindowDropsWhatIsFinishedAndKeepsWhatRuns(t *testing.T) {
 	s := NewSeen(100)
 	s.Start(id(1), second, nil)

@@ -66,6 +66,8 @@ func sent(t *testing.T, a session.Action) *kv.Commit {
 }
 
 // TestSplit: each partition gets what lies in it, the anchor first.
+//
+// Shows H1.
 func TestSplit(t *testing.T) {
 	s := knowing(cut(3, "f", "m", "t"))
 	var c session.Call
@@ -125,6 +127,8 @@ func TestSplitWithoutMap(t *testing.T) {
 }
 
 // TestSplitFinal: which answers let the same transaction go on, and which do not (rules I4, I5).
+//
+// Shows I4, I5.
 func TestSplitFinal(t *testing.T) {
 	two, one := writes("b", "n"), writes("b", "c")
 	for _, x := range []struct {
