@@ -2903,7 +2903,8 @@ type StatusResponse struct {
 	Nodes         []*NodeReport          `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Partitions    *PartitionCounts       `protobuf:"bytes,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	Unhealthy     []string               `protobuf:"bytes,5,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"` // the oldest timestamp that open snapshots hold
+	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"`                            // the oldest timestamp that open snapshots hold
+	HeldUntil     uint64                 `protobuf:"varint,7,opt,name=held_until,json=heldUntil,proto3" json:"held_until,omitempty"` // it stands while no timestamp above this may be granted, if nobody renews it; 0 = nothing is held
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2976,6 +2977,13 @@ func (x *StatusResponse) GetUnhealthy() []string {
 func (x *StatusResponse) GetHeld() uint64 {
 	if x != nil {
 		return x.Held
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetHeldUntil() uint64 {
+	if x != nil {
+		return x.HeldUntil
 	}
 	return 0
 }
@@ -4276,7 +4284,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12&\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\"\x0f\n" +
-	"\rStatusRequest\"\xe5\x01\n" +
+	"\rStatusRequest\"\x84\x02\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1f\n" +
@@ -4287,7 +4295,9 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"partitions\x18\x04 \x01(\v2\x17.kvd.v1.PartitionCountsR\n" +
 	"partitions\x12\x1c\n" +
 	"\tunhealthy\x18\x05 \x03(\tR\tunhealthy\x12\x12\n" +
-	"\x04held\x18\x06 \x01(\x04R\x04held\"\xc4\x01\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\x12\x1d\n" +
+	"\n" +
+	"held_until\x18\a \x01(\x04R\theldUntil\"\xc4\x01\n" +
 	"\n" +
 	"NodeReport\x12$\n" +
 	"\x04info\x18\x01 \x01(\v2\x10.kvd.v1.NodeInfoR\x04info\x12\x1a\n" +
