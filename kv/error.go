@@ -68,6 +68,7 @@ type Error struct {
 	Timing      *Timing       // of a Commit that was refused; nil unless Request.Trace
 	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
 	Oldest      Timestamp     // TooOld: what can be read begins here
+	Closed      Timestamp     // NotLeader, of a read that any replica may answer: up to where this one could; 0 = nothing
 }
 
 func (e *Error) Error() string {

@@ -41,7 +41,8 @@ func staleness(req *kv.Request) (at, notBefore kv.Timestamp, ok bool) {
 	return 0, s.NotBefore, s.NotBefore != 0
 }
 
-// answersAsFollower has a replica that does not lead answer a read, if it may.
+// answersAsFollower has a replica that does not lead answer a read, if any replica may. One that has not closed
+// enough says so at once and does not wait for a leader: another replica may have.
 func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool {
 	at, notBefore, ok := staleness(req)
 	if !ok {
@@ -52,10 +53,20 @@ func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool
 		at = closed
 	}
 	if at == 0 || at > closed {
-		return false
+		r.group.Wanted()
+		n.reply(id, nil, n.notClosed(r))
+		return true
 	}
 	n.readFollowing(partition.FollowerTask(id, req, at, n.system.heard, r.group.Replica(), r.group.Applied()))
 	return true
+}
+
+// notClosed hands a read to another replica, and tells what this one has closed: if that covers the read, only the
+// leader can say what became of a lock that it met.
+func (n *Node) notClosed(r *replica) *kv.Error {
+	e := n.notLeader(r.group)
+	e.Closed = n.closedOn(r)
+	return e
 }
 
 // readFollowing needs neither lease nor proof: what is closed does not change.
@@ -68,7 +79,7 @@ func (n *Node) followRead(r *replica, x *Read) {
 	t := x.Task
 	questions, ok := t.Questions(x.Result)
 	if !ok || len(n.follows.open) >= followsMax {
-		n.reply(t.Request, nil, n.notLeader(r.group))
+		n.reply(t.Request, nil, n.notClosed(r))
 		return
 	}
 	f := &follow{id: t.Request, rep: r, task: t, at: n.now}
@@ -86,7 +97,7 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 	}
 	if !f.task.Answered(i, resp, err) {
 		delete(n.follows.open, f.id)
-		n.reply(f.id, nil, n.notLeader(f.rep.group))
+		n.reply(f.id, nil, n.notClosed(f.rep))
 		return
 	}
 	if t, ok := f.task.Again(); ok {
@@ -103,7 +114,7 @@ func (s *follows) tick(n *Node) {
 		s.list[0], s.list = nil, s.list[1:]
 		if s.open[f.id] == f {
 			delete(s.open, f.id)
-			n.reply(f.id, nil, n.notLeader(f.rep.group))
+			n.reply(f.id, nil, n.notClosed(f.rep))
 		}
 	}
 }
