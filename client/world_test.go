@@ -298,7 +298,7 @@ func (n *node) handle(q *kv.Request) (*kv.Response, *kv.Error, bool) {
 		a.Heard = w.oracle
 		a.Timing = timingOf(q)
 	}
-	if err != nil && q.Commit != nil {
+	if err != nil {
 		err.Timing = timingOf(q)
 	}
 	switch f {

@@ -54,7 +54,11 @@ func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool
 	}
 	if at == 0 || at > closed {
 		r.group.Wanted()
-		n.reply(id, nil, n.notClosed(r))
+		e := n.notClosed(r)
+		if req.Trace {
+			e.Timing = &kv.Timing{Node: n.id.Node} // it waited for nothing
+		}
+		n.reply(id, nil, e)
 		return true
 	}
 	n.readFollowing(partition.FollowerTask(id, req, at, n.system.heard, r.group.Replica(), r.group.Applied()))
@@ -79,7 +83,7 @@ func (n *Node) followRead(r *replica, x *Read) {
 	t := x.Task
 	questions, ok := t.Questions(x.Result)
 	if !ok || len(n.follows.open) >= followsMax {
-		n.reply(t.Request, nil, n.notClosed(r))
+		n.reply(t.Request, nil, t.Refuse(n.notClosed(r), x.Result))
 		return
 	}
 	f := &follow{id: t.Request, rep: r, task: t, at: n.now}
@@ -96,8 +100,7 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 		return
 	}
 	if !f.task.Answered(i, resp, err) {
-		delete(n.follows.open, f.id)
-		n.reply(f.id, nil, n.notClosed(f.rep))
+		f.refuse(n)
 		return
 	}
 	if t, ok := f.task.Again(); ok {
@@ -107,14 +110,20 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 	}
 }
 
+// refuse hands the read to the leader.
+func (f *follow) refuse(n *Node) {
+	delete(n.follows.open, f.id)
+	f.task.Waited(time.Duration(n.now - f.at))
+	n.reply(f.id, nil, f.task.Refuse(n.notClosed(f.rep), nil))
+}
+
 // tick ends what waits too long.
 func (s *follows) tick(n *Node) {
 	for len(s.list) > 0 && (s.open[s.list[0].id] != s.list[0] || n.now-s.list[0].at > followTimeout) {
 		f := s.list[0]
 		s.list[0], s.list = nil, s.list[1:]
 		if s.open[f.id] == f {
-			delete(s.open, f.id)
-			n.reply(f.id, nil, n.notClosed(f.rep))
+			f.refuse(n)
 		}
 	}
 }

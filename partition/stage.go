@@ -43,7 +43,7 @@ func (l *leader) admitStage(id RequestID, q *kv.Stage) {
 	case q.Term > l.term: // a later leader knows more
 		l.sink.Reply(id, nil, l.notLeader(0, q.Term))
 	case p != nil && p.staged.at == q.Commit && p.phase >= locked:
-		l.sink.Reply(id, l.acknowledgement(), nil)
+		l.sink.Reply(id, p.acknowledgement(l), nil)
 	case p != nil && p.staged.at == q.Commit && p.phase == locking:
 		l.awaitStaged(p, id)
 	case q.Recover, p == nil, p.phase != held, q.Term != l.term && !invariant.Mutated(invariant.PCNoTerm), l.closedAt(q.Commit):
@@ -63,7 +63,7 @@ func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
 	if c <= p.declared.newest {
 		violated("a timestamp is above all versions under its locks (rule B4): %d, %d", c, p.declared.newest)
 	}
-	p.phase, p.staged.at = locking, c
+	p.phase, p.staged.at, p.timer = locking, c, p.timer.again(l)
 	l.moves(p)
 	l.awaitStaged(p, id)
 	l.propose(p)

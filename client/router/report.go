@@ -16,19 +16,17 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 		Method: method(a.Request), Node: address, Partition: a.Request.Partition,
 		Start: start, Elapsed: time.Since(start), Bytes: n,
 	}
+	timing := c.reply.Response.Timing
 	if err != nil {
-		info.Err = err
-		if err.Timing != nil {
-			info.Spent = err.Timing.Spent
-		}
+		info.Err, timing = err, err.Timing
 	} else {
 		info.Timestamp = c.reply.Response.Timestamp
-		if t := c.reply.Response.Timing; t != nil {
-			info.Spent = t.Spent
-		}
+	}
+	if timing != nil {
+		info.Spent = timing.Spent
 	}
 	if q := a.Request.Commit; q != nil && len(q.Parts) > 0 {
-		info.Others = c.others(q.Parts, err == nil)
+		info.Others = c.router.others(q.Parts, timing, err)
 	}
 	if c.router.config.OnRPC != nil {
 		c.router.config.OnRPC(ctx, info)
@@ -38,15 +36,26 @@ func (c *Call) report(ctx context.Context, a session.Action, address string, sta
 	}
 }
 
-// others is what is known of the participants of a commit; answered: its answer is in reply.
-func (c *Call) others(parts []kv.Part, answered bool) []RPCPart {
+// others is what is known of the participants of a commit, or of one that was refused.
+func (r *Router) others(parts []kv.Part, timing *kv.Timing, refused *kv.Error) []RPCPart {
 	all := make([]RPCPart, len(parts))
 	for i := range parts {
 		p := &parts[i]
-		all[i] = RPCPart{PartTiming: kv.PartTiming{Partition: p.Partition}, Node: c.router.leaderAddress(p.Partition), Bytes: partBytes(p)}
-		if t := c.reply.Response.Timing; answered && t != nil && i < len(t.Parts) && t.Parts[i].Partition == p.Partition {
-			all[i].PartTiming = t.Parts[i]
+		x := RPCPart{PartTiming: kv.PartTiming{Partition: p.Partition}, Bytes: partBytes(p)}
+		if timing != nil && i < len(timing.Parts) && timing.Parts[i].Partition == p.Partition {
+			x.PartTiming = timing.Parts[i]
 		}
+		if x.Node = r.address(x.PartTiming.Node); x.Node == "" {
+			x.Node = r.leaderAddress(p.Partition)
+		}
+		switch {
+		case refused == nil:
+		case refused.Partition == p.Partition:
+			x.Err = refused
+		case !x.Answered():
+			x.Err = kv.Errorf(kv.Canceled, "the commit ended before an answer was there")
+		}
+		all[i] = x
 	}
 	return all
 }

@@ -165,7 +165,7 @@ func randomTiming(rng *rand.Rand) *kv.Timing {
 	spent := func() kv.Spent {
 		return kv.Spent{LockWait: micros(), Draw: micros(), Consensus: micros(), Storage: micros()}
 	}
-	return &kv.Timing{Spent: spent(), Parts: list(rng, 3, func() kv.PartTiming {
-		return kv.PartTiming{Partition: kv.PartitionID(rng.Uint64()), Elapsed: micros(), Spent: spent()}
+	return &kv.Timing{Node: kv.NodeID(rng.Uint64()), Spent: spent(), Parts: list(rng, 3, func() kv.PartTiming {
+		return kv.PartTiming{Partition: kv.PartitionID(rng.Uint64()), Node: kv.NodeID(rng.Uint64()), Elapsed: micros(), Staged: micros(), Spent: spent()}
 	})}
 }
