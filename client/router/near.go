@@ -30,11 +30,12 @@ type lagging struct {
 	node      kv.NodeID
 }
 
-// lag is what a replica had closed when it refused a read. As a rule it goes on as fast as time does; when it
-// catches up nobody tells, so it is asked anew after a while.
+// lag is what a replica had closed when it refused a read. As a rule it goes on as fast as time does, unless it was
+// found to stand still; when it catches up nobody tells, so it is asked anew after a while.
 type lag struct {
 	closed kv.Timestamp
-	at     time.Time
+	at     time.Time // when that was first heard
+	stands bool
 	again  time.Duration
 	until  time.Time // when it is asked anew
 }
@@ -147,8 +148,11 @@ func (n *near) avoids(q *search, node kv.NodeID) bool {
 	return x != nil && q.now.Before(x.until) && q.bound > x.reached(q.now)
 }
 
-// reached is what a replica has closed by now, if it is as far behind as it was.
+// reached is what a replica has closed by now, if it goes on as it did.
 func (x *lag) reached(now time.Time) kv.Timestamp {
+	if x.stands {
+		return x.closed
+	}
 	return kv.MakeTimestamp(x.closed.UnixMillis()+now.Sub(x.at).Milliseconds(), x.closed.Counter())
 }
 
@@ -168,12 +172,16 @@ func (n *near) chosen(q *search, c choice) {
 
 // behind notes that a replica refused a read since it has closed too little. heard is the oracle's time.
 func (n *near) behind(at lagging, closed, heard kv.Timestamp, now time.Time) {
-	if len(n.lags) >= lagsMax {
+	if len(n.lags) >= lagsMax && n.lags[at] == nil {
 		clear(n.lags)
 	}
 	again := time.Duration(heard.UnixMillis()-closed.UnixMillis()) * time.Millisecond
 	again = min(max(again, lagAgainMin), lagAgainMax)
-	n.lags[at] = &lag{closed: closed, at: now, again: again, until: now.Add(again)}
+	x := &lag{closed: closed, at: now, again: again, until: now.Add(again)}
+	if old := n.lags[at]; old != nil && old.closed == closed {
+		x.at, x.stands = old.at, now.Sub(old.at) >= lagAgainMin
+	}
+	n.lags[at] = x
 }
 
 // ahead notes up to where a replica has answered: one that does better than was known is behind no more.

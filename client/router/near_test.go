@@ -153,6 +153,33 @@ func TestWhoIsBehindIsAvoided(t *testing.T) {
 	}
 }
 
+// TestWhoStandsStillIsAvoided: a replica that has closed nothing more since the refusal before is not taken to go on.
+func TestWhoStandsStillIsAvoided(t *testing.T) {
+	ms := func(at int64) kv.Timestamp { return kv.MakeTimestamp(1_000_000+at, 0) }
+	start := time.Unix(1000, 0)
+	after := func(d int64) time.Time { return start.Add(time.Duration(d) * time.Millisecond) }
+	r := routerIn(t, "region=b,zone=2")
+	want := func(now int64, node kv.NodeID) {
+		t.Helper()
+		if got := r.near.next(&search{place: threeZones(), bound: ms(0), now: after(now), node: r.session.Map.Node}); got != node {
+			t.Errorf("after %d ms the read goes to node %d, not %d", now, got, node)
+		}
+	}
+	refused := func(closed, now int64) { r.near.behind(lagging{2, 3}, ms(closed), ms(60_000), after(now)) }
+	refused(-100, 0)
+	want(99, 2)
+	want(100, 3)
+	refused(-100, 101)
+	want(102, 3) // that is too soon to tell
+	refused(-100, 200)
+	want(200, 2)
+	want(5199, 2)
+	want(5200, 3) // it is asked anew
+	refused(-50, 5201)
+	want(5250, 2)
+	want(5251, 3) // it goes on
+}
+
 // TestRefusalsTell: what a refusal says of its replica is kept, unless the replica had all that was asked for.
 func TestRefusalsTell(t *testing.T) {
 	r := routerIn(t, "region=b,zone=2")
