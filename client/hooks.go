@@ -36,14 +36,22 @@ type RPCInfo struct {
 	Role         Role
 	Partition    uint64
 	Start        time.Time
-	Elapsed      time.Duration // of a participant: until its acknowledgement was at the anchor's leader
-	Bytes        int           // of the answer; of a participant: of the keys and values that it was sent
-	Timestamp    Timestamp     // in the answer: at which was read or committed; 0: none
-	Spent        Spent         // of an answer, or a refused commit, that was traced (WithTrace, Hooks.Traced)
+	Elapsed      time.Duration // of a participant: until its acknowledgement or refusal was at the anchor's leader
+	// Staged, of a participant of a commit in parallel, is how long it took until its part was known to be durable at
+	// the anchor's leader, from when that had the timestamp: the part with the longest was the last.
+	Staged    time.Duration
+	Bytes     int       // of the answer; of a participant: of the keys and values that it was sent
+	Timestamp Timestamp // in the answer: at which was read or committed; 0: none
+	Spent     Spent     // of an answer, or a refusal, that was traced (WithTrace, Hooks.Traced)
 	// Participants of a commit over several partitions. In a Trace they are spans of their own instead.
 	Participants []RPCInfo
-	Err          error
+	// Err is why there is no answer. Of a participant of a commit that was refused: the refusal, if it was its own, nil if it
+	// had acknowledged, or that it had not answered.
+	Err error
 }
+
+// Told reports whether the request was answered, or refused by a node that told where its time went.
+func (i *RPCInfo) Told() bool { return i.Err == nil || kv.AsError(i.Err).Timing != nil }
 
 // Spent is where a node says that the time of a request went: LockWait, Draw (of a timestamp),
 // Consensus and Storage. What is left to Elapsed is the network's and queues'.
@@ -71,7 +79,7 @@ func rpcInfo(i router.RPC) RPCInfo {
 		p := &i.Others[k]
 		info.Participants = append(info.Participants, RPCInfo{
 			Method: "prepare", Node: p.Node, Role: RoleParticipant, Partition: uint64(p.Partition),
-			Start: i.Start, Elapsed: p.Elapsed, Bytes: p.Bytes, Timestamp: i.Timestamp, Spent: p.Spent,
+			Start: i.Start, Elapsed: p.Elapsed, Staged: p.Staged, Bytes: p.Bytes, Timestamp: i.Timestamp, Spent: p.Spent, Err: p.Err,
 		})
 	}
 	return info
@@ -79,8 +87,8 @@ func rpcInfo(i router.RPC) RPCInfo {
 
 // Trace is what a transaction did, see WithTrace.
 type Trace struct {
-	// Spans are every copy of every request, in the order of their ends. Behind a commit that has happened its
-	// participants follow.
+	// Spans are every copy of every request, in the order of their ends. Behind a commit its participants follow, if
+	// it has happened, or was refused with what is known of them.
 	Spans    []RPCInfo
 	Attempts int
 }
@@ -89,7 +97,7 @@ func (t *Trace) add(i RPCInfo) {
 	participants := i.Participants
 	i.Participants = nil
 	t.Spans = append(t.Spans, i)
-	if i.Err == nil {
+	if i.Told() {
 		t.Spans = append(t.Spans, participants...)
 	}
 }

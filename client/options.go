@@ -25,7 +25,7 @@ func WithTLS(c *tls.Config) Option { return func(s *settings) { s.tls = c } }
 func WithLogger(l *slog.Logger) Option { return func(s *settings) { s.log = l } }
 
 // WithLocality is where the client runs, in the words of the nodes' --locality: "region=x,zone=y". Reads
-// that any replica may answer go to the one with the most tiers in common.
+// that any replica may answer go to the one with the most tiers in common that can serve.
 func WithLocality(l string) Option { return func(s *settings) { s.locality = l } }
 
 // WithHooks sets functions that hear of what the client does.
@@ -92,8 +92,8 @@ func At(t Timestamp) FixedBound {
 // replica may answer, also one that lags behind by no more than that.
 func StaleBy(d time.Duration) FixedBound { return FixedBound{stale: d} }
 
-// Bound says how old a state may be read at most; who answers chooses which: the nearest replica, if what it
-// has is new enough, else the leader.
+// Bound says how old a state may be read at most; who answers chooses which: the nearest replica
+// that has something new enough, or the leader.
 type Bound struct {
 	notBefore Timestamp
 	stale     time.Duration

@@ -2,12 +2,16 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/kvd-db/kvd/client"
 	"github.com/kvd-db/kvd/kv"
 )
+
+// participantNode is who answers for participants, as the world says.
+const participantNode = 3
 
 // timingOf is what the world says of the time that a request took; nil unless it is asked.
 func timingOf(q *kv.Request) *kv.Timing {
@@ -19,7 +23,7 @@ func timingOf(q *kv.Request) *kv.Timing {
 		t.Spent = kv.Spent{LockWait: time.Microsecond, Draw: 2 * time.Microsecond, Consensus: 3 * time.Microsecond}
 		for i := range q.Commit.Parts {
 			t.Parts = append(t.Parts, kv.PartTiming{
-				Partition: q.Commit.Parts[i].Partition, Elapsed: 6 * time.Microsecond, Spent: kv.Spent{LockWait: 4 * time.Microsecond, Consensus: 5 * time.Microsecond},
+				Partition: q.Commit.Parts[i].Partition, Node: participantNode, Elapsed: 6 * time.Microsecond, Staged: 9 * time.Microsecond, Spent: kv.Spent{LockWait: 4 * time.Microsecond, Consensus: 5 * time.Microsecond},
 			})
 		}
 	}
@@ -39,7 +43,7 @@ func overTwo(t *testing.T, c *client.Client, opts ...client.TxOption) client.Com
 
 // TestTrace: a trace has a span for each request and for each participant, with its role and where its time went.
 func TestTrace(t *testing.T) {
-	_, c := opened(t)
+	w, c := opened(t)
 	var trace client.Trace
 	done := overTwo(t, c, client.WithTrace(&trace))
 	if n := len(trace.Spans); n != done.Stats.RPCs+1 {
@@ -54,7 +58,8 @@ func TestTrace(t *testing.T) {
 		t.Errorf("commit %+v at %d", commit, done.Timestamp)
 	}
 	want := client.RPCInfo{
-		Method: "prepare", Node: read.Node, Role: client.RoleParticipant, Partition: read.Partition, Start: commit.Start, Elapsed: 6 * time.Microsecond,
+		Method: "prepare", Node: w.nodes[participantNode-1].listener.Addr().String(), Role: client.RoleParticipant, Partition: read.Partition,
+		Start: commit.Start, Elapsed: 6 * time.Microsecond, Staged: 9 * time.Microsecond,
 		Bytes: prepare.Bytes, Timestamp: done.Timestamp, Spent: client.Spent{LockWait: 4 * time.Microsecond, Consensus: 5 * time.Microsecond},
 	}
 	if len(commit.Participants) != 0 || prepare.Bytes < len("aa")+len("2") || !sameSpan(prepare, want) {
@@ -90,9 +95,58 @@ func TestTraceOfAConflict(t *testing.T) {
 	}
 }
 
+// TestTraceOfARefusedCommit: the participants of a commit that was refused are told of as well, and which of them refused.
+func TestTraceOfARefusedCommit(t *testing.T) {
+	_, c := opened(t)
+	c = c.In(keyspaces(t, c)[1])
+	var trace client.Trace
+	update(t, c, func(_ context.Context, tx *client.Tx) error {
+		text(t, tx, "aa")
+		if tx.Attempt() == 1 {
+			put(t, c, "aa", "0")
+		}
+		tx.Put([]byte("bb"), []byte("1"))
+		tx.Put([]byte("aa"), []byte("2"))
+		return nil
+	}, client.WithTrace(&trace))
+	var told []client.RPCInfo
+	for i, s := range trace.Spans {
+		if s.Role == client.RoleAnchor && i+1 < len(trace.Spans) {
+			told = append(told, s, trace.Spans[i+1])
+		}
+	}
+	if len(told) != 4 {
+		t.Fatalf("%+v", trace.Spans)
+	}
+	commit, prepare := told[0], told[1]
+	if kv.KindOf(commit.Err) != kv.Conflict || prepare.Role != client.RoleParticipant || prepare.Err != commit.Err ||
+		prepare.Spent.LockWait != 4*time.Microsecond || prepare.Elapsed != 6*time.Microsecond {
+		t.Errorf("refused: %+v and %+v", commit, prepare)
+	}
+	if again := told[3]; told[2].Err != nil || again.Err != nil || again.Role != client.RoleParticipant {
+		t.Errorf("then: %+v and %+v", told[2], again)
+	}
+}
+
+// TestTraceOfARefusedRead: what was refused has waited, too.
+func TestTraceOfARefusedRead(t *testing.T) {
+	var heard []client.RPCInfo
+	w, c := opened(t, client.WithHooks(client.Hooks{
+		RPC:    func(_ context.Context, i client.RPCInfo) { heard = append(heard, i) },
+		Traced: func(context.Context) bool { return true },
+	}))
+	w.do(func() { w.tooOld = 1 })
+	if _, err := c.Get(t.Context(), []byte("k"), client.WithBound(client.StaleBy(time.Hour))); !errors.Is(err, client.ErrTooOld) {
+		t.Fatal(err)
+	}
+	if last := heard[len(heard)-1]; kv.KindOf(last.Err) != kv.TooOld || !last.Told() || last.Spent.Storage != 7*time.Microsecond {
+		t.Errorf("%+v", last)
+	}
+}
+
 func sameSpan(a, b client.RPCInfo) bool {
 	return len(a.Participants) == 0 && len(b.Participants) == 0 && a.Err == nil && b.Err == nil && a.Start.Equal(b.Start) &&
-		a.Method == b.Method && a.Node == b.Node && a.Role == b.Role && a.Partition == b.Partition && a.Elapsed == b.Elapsed &&
+		a.Method == b.Method && a.Node == b.Node && a.Role == b.Role && a.Partition == b.Partition && a.Elapsed == b.Elapsed && a.Staged == b.Staged &&
 		a.Bytes == b.Bytes && a.Timestamp == b.Timestamp && a.Spent == b.Spent
 }
 

@@ -161,7 +161,7 @@ func (w *world) execute(p *part, q *kv.Commit) (*kv.Response, *kv.Error) {
 func (x *piece) validate(q *kv.Commit) *kv.Error {
 	newer := func(k string) *kv.Error {
 		if row, _ := x.p.at(k, 0); row.Version > q.Start {
-			return &kv.Error{Kind: kv.Conflict, Key: kv.Key(k), Message: "written after it was read"}
+			return &kv.Error{Kind: kv.Conflict, Partition: x.p.d.Partition, Key: kv.Key(k), Message: "written after it was read"}
 		}
 		return nil
 	}

@@ -298,7 +298,7 @@ func (n *node) handle(q *kv.Request) (*kv.Response, *kv.Error, bool) {
 		a.Heard = w.oracle
 		a.Timing = timingOf(q)
 	}
-	if err != nil && q.Commit != nil {
+	if err != nil {
 		err.Timing = timingOf(q)
 	}
 	switch f {
@@ -319,7 +319,7 @@ func (n *node) execute(q *kv.Request) (*kv.Response, *kv.Error) {
 	}
 	p := w.parts[i]
 	if p.leader != n.id && !w.covered(q) {
-		return nil, &kv.Error{Kind: kv.NotLeader, Leader: p.leader, Term: p.term, Partition: p.d.Partition}
+		return nil, &kv.Error{Kind: kv.NotLeader, Leader: p.leader, Term: p.term, Partition: p.d.Partition, Closed: w.closed}
 	}
 	if !p.holds(q) {
 		return nil, &kv.Error{Kind: kv.WrongPartition, Descriptors: w.descriptorsAround(p)}

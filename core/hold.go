@@ -77,6 +77,14 @@ func (h *holds) lowest(limit kv.Timestamp) kv.Timestamp {
 	return h.open[0].at
 }
 
+// until is when the lowest timestamp held is let go if nobody renews it; what has lapsed at the limit is forgotten.
+func (h *holds) until(limit kv.Timestamp) kv.Timestamp {
+	if h.lowest(limit) == 0 {
+		return 0
+	}
+	return later(h.open[0].from, holdLapse)
+}
+
 // ceiling is up to where partitions may collect.
 func (m *Machine) ceiling() kv.Timestamp {
 	h, limit := &m.lead.holds, m.lead.oracle.limit

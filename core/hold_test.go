@@ -61,18 +61,19 @@ func TestHoldsKeepTheCeilingDown(t *testing.T) {
 	if c := h.retained[1].Ceiling; c != h.at || h.oldest > h.at || h.oldest == 0 {
 		t.Errorf("while %v is held the ceiling is %v; answered %v", h.at, c, h.oldest)
 	}
-	if s := h.m.status(); s.Held != h.at {
-		t.Errorf("the status says that %v is held", s.Held)
+	s := h.m.status()
+	if s.Held != h.at || s.HeldUntil > h.ago(-holdLapse) || s.HeldUntil < h.ago(10*time.Second-holdLapse) {
+		t.Errorf("at %v the status says that %v is held until %v", h.m.Bound(), s.Held, s.HeldUntil)
 	}
-	held := h.at
+	held, until := h.at, s.HeldUntil
 	h.at = 0
 	h.live(holdLapse - 10*time.Second)
-	if c := h.retained[1].Ceiling; c != held {
-		t.Errorf("the hold lapses too soon: %v, not %v", c, held)
+	if s := h.m.status(); h.retained[1].Ceiling != held || s.Held != held || s.HeldUntil != until {
+		t.Errorf("the hold lapses too soon: the ceiling is %v, not %v; the status says that %v is held until %v", h.retained[1].Ceiling, held, s.Held, s.HeldUntil)
 	}
 	h.live(20 * time.Second)
-	if age := h.age(); age > holdSlack+5*time.Second || h.m.status().Held != 0 {
-		t.Errorf("after it has lapsed the ceiling is %v behind, %v is held", age, h.m.status().Held)
+	if s := h.m.status(); h.age() > holdSlack+5*time.Second || s.Held != 0 || s.HeldUntil != 0 || h.m.Bound() <= until {
+		t.Errorf("after it has lapsed, at %v, the ceiling is %v behind, %v is held until %v", h.m.Bound(), h.age(), s.Held, s.HeldUntil)
 	}
 	h.at = held
 	h.live(10 * time.Second)

@@ -62,7 +62,8 @@ func (m *Machine) answerTopology(id RequestID, keyspace string) {
 }
 
 func (m *Machine) status() *kv.Status {
-	s := &kv.Status{ClusterID: m.ClusterID(), CoreLeader: m.opts.Self, Held: m.lead.holds.lowest(m.lead.oracle.limit)}
+	s := &kv.Status{ClusterID: m.ClusterID(), CoreLeader: m.opts.Self}
+	s.Held, s.HeldUntil = m.lead.holds.lowest(m.lead.oracle.limit), m.lead.holds.until(m.lead.oracle.limit)
 	sick := &complaints{status: s}
 	m.state.nodes.Ascend(func(n kv.NodeInfo) bool {
 		m.nodeStatus(s, n, sick)

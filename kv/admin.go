@@ -152,6 +152,9 @@ type Status struct {
 	Partitions PartitionCounts
 	Unhealthy  []string  // a sentence for each thing that is wrong
 	Held       Timestamp // the oldest that open snapshots hold; 0 = none is old enough
+	// HeldUntil is when that hold ends if nobody renews it, in timestamps: it stands while none above
+	// it may be granted. Timestamps may be granted up to three seconds ahead of the clock. 0 = nothing is held.
+	HeldUntil Timestamp
 }
 
 // NodeReport is one node in a Status.

@@ -65,9 +65,10 @@ type Error struct {
 	LimitValue  int64         // Limit
 	Got         int64         // Limit
 	Actual      *Row          // Expectation: what was found; nil = absent
-	Timing      *Timing       // of a Commit that was refused; nil unless Request.Trace
+	Timing      *Timing       // of a request that was refused, as far as it is known; nil unless Request.Trace
 	ID          TxID          // Ambiguous: ask for its outcome; Conflict: who was in the way, if it is known
 	Oldest      Timestamp     // TooOld: what can be read begins here
+	Closed      Timestamp     // NotLeader, of a read that any replica may answer: up to where this one could; 0 = nothing
 }
 
 func (e *Error) Error() string {

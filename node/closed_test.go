@@ -102,6 +102,36 @@ func TestFollowersRead(t *testing.T) {
 	f.want(scan, "one")
 }
 
+// TestRefusalsTellWhatIsClosed: a follower that is behind says so at once, with or without a leader that it knows; so
+// it does when only the leader can decide on a lock.
+func TestRefusalsTellWhatIsClosed(t *testing.T) {
+	f := newFollowed(t)
+	first := f.put("one")
+	f.run(300 * time.Millisecond)
+	closed := f.nodes[f.other].closedOn(f.nodes[f.other].replicas[f.p])
+	if r := f.at(f.other, closed+1); r.Err == nil || r.Err.Kind != kv.NotLeader || r.Err.Closed != closed || closed < first {
+		t.Errorf("at %d, with %d closed: %+v", closed+1, closed, r.Err)
+	}
+	if r := f.get(f.other, kv.Read{Stale: kv.Stale{NotBefore: closed + 1}}); r.Err == nil || r.Err.Closed != closed {
+		t.Errorf("not before %d, with %d closed: %+v", closed+1, closed, r.Err)
+	}
+	if r := f.get(f.other, kv.Read{}); r.Err == nil || r.Err.Closed != 0 {
+		t.Errorf("a strong read: %+v", r.Err)
+	}
+	f.alone(f.other, 2*time.Second)
+	if n := f.nodes[f.other].set.Group(f.p).LeaderNode(); n != 0 {
+		t.Fatalf("a node that is cut off knows of leader %d", n)
+	}
+	f.want(f.get(f.other, kv.Read{Stale: kv.Stale{NotBefore: first}}), "one")
+	closed = f.nodes[f.other].closedOn(f.nodes[f.other].replicas[f.p])
+	f.nextID++
+	f.nodes[f.other].Request(f.now, f.nextID, &kv.Request{Partition: f.p, Read: &kv.Read{Keys: []kv.Key{f.key}, Timestamp: closed + 1, Stale: kv.Stale{Follower: true}}})
+	f.turn(f.other)
+	if r, ok := f.replies[f.nextID]; !ok || r.Err == nil || r.Err.Kind != kv.NotLeader || r.Err.Leader != 0 || r.Err.Closed != closed {
+		t.Errorf("without a leader it does not say at once what is closed: %+v", r.Err)
+	}
+}
+
 // TestStatusTellsWhatIsClosed: leader and follower say up to where reads are answered at any replica.
 func TestStatusTellsWhatIsClosed(t *testing.T) {
 	f := newFollowed(t)

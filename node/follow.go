@@ -41,7 +41,8 @@ func staleness(req *kv.Request) (at, notBefore kv.Timestamp, ok bool) {
 	return 0, s.NotBefore, s.NotBefore != 0
 }
 
-// answersAsFollower has a replica that does not lead answer a read, if it may.
+// answersAsFollower has a replica that does not lead answer a read, if any replica may. One that has not closed
+// enough says so at once and does not wait for a leader: another replica may have.
 func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool {
 	at, notBefore, ok := staleness(req)
 	if !ok {
@@ -52,10 +53,24 @@ func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool
 		at = closed
 	}
 	if at == 0 || at > closed {
-		return false
+		r.group.Wanted()
+		e := n.notClosed(r)
+		if req.Trace {
+			e.Timing = &kv.Timing{Node: n.id.Node} // it waited for nothing
+		}
+		n.reply(id, nil, e)
+		return true
 	}
 	n.readFollowing(partition.FollowerTask(id, req, at, n.system.heard, r.group.Replica(), r.group.Applied()))
 	return true
+}
+
+// notClosed hands a read to another replica, and tells what this one has closed: if that covers the read, only the
+// leader can say what became of a lock that it met.
+func (n *Node) notClosed(r *replica) *kv.Error {
+	e := n.notLeader(r.group)
+	e.Closed = n.closedOn(r)
+	return e
 }
 
 // readFollowing needs neither lease nor proof: what is closed does not change.
@@ -68,7 +83,7 @@ func (n *Node) followRead(r *replica, x *Read) {
 	t := x.Task
 	questions, ok := t.Questions(x.Result)
 	if !ok || len(n.follows.open) >= followsMax {
-		n.reply(t.Request, nil, n.notLeader(r.group))
+		n.reply(t.Request, nil, t.Refuse(n.notClosed(r), x.Result))
 		return
 	}
 	f := &follow{id: t.Request, rep: r, task: t, at: n.now}
@@ -85,8 +100,7 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 		return
 	}
 	if !f.task.Answered(i, resp, err) {
-		delete(n.follows.open, f.id)
-		n.reply(f.id, nil, n.notLeader(f.rep.group))
+		f.refuse(n)
 		return
 	}
 	if t, ok := f.task.Again(); ok {
@@ -96,14 +110,20 @@ func (f *follow) answered(n *Node, i int, resp *kv.Response, err *kv.Error) {
 	}
 }
 
+// refuse hands the read to the leader.
+func (f *follow) refuse(n *Node) {
+	delete(n.follows.open, f.id)
+	f.task.Waited(time.Duration(n.now - f.at))
+	n.reply(f.id, nil, f.task.Refuse(n.notClosed(f.rep), nil))
+}
+
 // tick ends what waits too long.
 func (s *follows) tick(n *Node) {
 	for len(s.list) > 0 && (s.open[s.list[0].id] != s.list[0] || n.now-s.list[0].at > followTimeout) {
 		f := s.list[0]
 		s.list[0], s.list = nil, s.list[1:]
 		if s.open[f.id] == f {
-			delete(s.open, f.id)
-			n.reply(f.id, nil, n.notLeader(f.rep.group))
+			f.refuse(n)
 		}
 	}
 }

@@ -181,7 +181,9 @@ func (n *Node) openReplica(s *mvcc.ReplicaState, view *wal.View, h wal.HardState
 	r := &replica{machine: partition.NewMachine(s), applied: summaryOf(s)}
 	p := s.Descriptor.Partition
 	if p != kv.SystemPartition {
-		r.part = partition.New(p, n.cfg.Partition, partitionSink{n})
+		opts := n.cfg.Partition
+		opts.Node = n.id.Node
+		r.part = partition.New(p, opts, partitionSink{n})
 	}
 	n.replicas[p] = r
 	g, err := n.set.Open(replication.OpenGroup{

@@ -70,7 +70,8 @@ func (n *Node) readIndex(r *replica, x *indexRead) {
 
 func (n *Node) refuseRead(x *indexRead, err *kv.Error) {
 	if x.task != nil {
-		n.reply(x.task.Request, nil, err)
+		x.task.Proven(time.Duration(n.now - x.since))
+		n.reply(x.task.Request, nil, x.task.Refuse(err, nil))
 	}
 }
 
@@ -159,7 +160,7 @@ func (n *Node) ReadDone(now kv.Instant, reads []*Read) {
 			r.part.ReadDone(x.Task, x.Result)
 		case !x.Task.Serve: // the term ended: the request was answered then
 		case r == nil || !r.leading || r.term != x.Task.Term:
-			n.reply(x.Task.Request, nil, n.lostLead(r, x.Task.Partition))
+			n.reply(x.Task.Request, nil, x.Task.Refuse(n.lostLead(r, x.Task.Partition), x.Result))
 		default:
 			n.readIndex(r, &indexRead{task: x.Task})
 		}
@@ -170,7 +171,7 @@ func (n *Node) ReadDone(now kv.Instant, reads []*Read) {
 // when its leadership ends.
 func (n *Node) damagedRead(x *Read, err *kv.Error) {
 	if x.Task.Serve {
-		n.reply(x.Task.Request, nil, err)
+		n.reply(x.Task.Request, nil, x.Task.Refuse(err, x.Result))
 	}
 	n.Damaged(n.now, x.Task.Partition, err)
 }

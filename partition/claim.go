@@ -195,7 +195,11 @@ func (k *claim) canceled(l *leader, _ *ticket) { l.unclaim(k) }
 
 func (k *claim) expired(l *leader, t *ticket) {
 	l.unclaim(k)
-	l.sink.Reply(t.id, nil, l.waitedTooLong())
+	err := l.waitedTooLong()
+	if k.read != nil {
+		err = k.read.refused(l, err)
+	}
+	l.sink.Reply(t.id, nil, err)
 }
 
 func (k *claim) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) *kv.Error {

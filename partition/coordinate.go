@@ -78,7 +78,7 @@ func (l *leader) prepareAt(c *commit, i int) {
 
 // answered is a participant's acknowledgement or refusal; late ones are dropped (rule H4).
 func (c *commit) answered(l *leader, i int, resp *kv.Response, err *kv.Error) {
-	c.timer.part(l, c, i, resp)
+	c.timer.part(l, c, i, resp, err)
 	if err == nil && c.others.staging != nil && !c.others.roll.Has(i) {
 		c.others.where[i].Term = resp.Term
 	}

@@ -38,6 +38,8 @@ type Options struct {
 	WaitMax time.Duration
 	// Commit is how transactions commit that have their anchor here.
 	Commit CommitMode
+	// Node is which one this is, for those who ask where the time went; 0: they are not told.
+	Node kv.NodeID
 }
 
 // Defaults of Options.

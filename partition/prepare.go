@@ -161,7 +161,7 @@ func (l *leader) acknowledge(p *prepared) {
 }
 
 func (p *prepared) refuse(l *leader, err *kv.Error) {
-	err.Partition = l.id
+	p.refused(l, err)
 	for t := l.dropPrepare(p); t != nil; t = t.copy {
 		l.answer(t, nil, err)
 	}
@@ -170,7 +170,7 @@ func (p *prepared) refuse(l *leader, err *kv.Error) {
 // refuseBy reveals what a key holds: so it is told once the version is applied and an entry of this
 // term, proposed now, has proved that this node leads.
 func (p *prepared) refuseBy(l *leader, _ kv.Key, err *kv.Error) {
-	err.Partition = l.id
+	p.refused(l, err)
 	l.propose(&barrier{tickets: l.dropPrepare(p), err: err})
 }
 
@@ -226,9 +226,9 @@ func (p *prepared) committed(*leader) {}
 func (p *prepared) applied(l *leader) {
 	l.bytes -= p.declared.bytes
 	p.phase = locked
-	if !p.guard.Locked() { // else in memory before, which was timed and acknowledged then
+	p.timer.end(l, agreeing)
+	if !p.guard.Locked() { // else in memory before
 		p.since = l.sinceNow()
-		p.timer.end(l, agreeing)
 		if invariant.Mutated(invariant.NoShared) {
 			p.shareNothing(l)
 		} else {

@@ -107,7 +107,7 @@ func (r *read) drawn(l *leader, ts kv.Timestamp) {
 	r.drawing = false
 	r.task.timer.end(l, drawing)
 	if asked := max(r.at, r.notBefore); asked >= ts {
-		l.answer(&r.ticket, nil, l.fromTheFuture(asked))
+		l.answer(&r.ticket, nil, r.refused(l, l.fromTheFuture(asked)))
 		return
 	}
 	if r.at == 0 {
@@ -198,9 +198,9 @@ func (r *read) canceled(l *leader, _ *ticket) {
 
 func (r *read) expired(l *leader, t *ticket) {
 	r.canceled(l, t)
-	l.sink.Reply(t.id, nil, l.waitedTooLong())
+	l.sink.Reply(t.id, nil, r.refused(l, l.waitedTooLong()))
 }
 
 func (r *read) deposed(l *leader, _ *ticket, leader kv.NodeID, term kv.Term) *kv.Error {
-	return l.notLeader(leader, term)
+	return r.refused(l, l.notLeader(leader, term))
 }

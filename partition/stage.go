@@ -43,7 +43,7 @@ func (l *leader) admitStage(id RequestID, q *kv.Stage) {
 	case q.Term > l.term: // a later leader knows more
 		l.sink.Reply(id, nil, l.notLeader(0, q.Term))
 	case p != nil && p.staged.at == q.Commit && p.phase >= locked:
-		l.sink.Reply(id, l.acknowledgement(), nil)
+		l.sink.Reply(id, p.acknowledgement(l), nil)
 	case p != nil && p.staged.at == q.Commit && p.phase == locking:
 		l.awaitStaged(p, id)
 	case q.Recover, p == nil, p.phase != held, q.Term != l.term && !invariant.Mutated(invariant.PCNoTerm), l.closedAt(q.Commit), p.isOver(q.Commit):
@@ -64,7 +64,7 @@ func (l *leader) closedAt(c kv.Timestamp) bool {
 func (p *prepared) isOver(c kv.Timestamp) bool { return c <= p.declared.newest }
 
 func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
-	p.phase, p.staged.at = locking, c
+	p.phase, p.staged.at, p.timer = locking, c, p.timer.again(l)
 	l.moves(p)
 	l.awaitStaged(p, id)
 	l.propose(p)

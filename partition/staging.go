@@ -14,6 +14,8 @@ import (
 type staging struct {
 	roll *txn.Roll // participants whose part is durable
 	own  bool      // the record is, with the own part
+	// begun is when the timestamp was drawn.
+	begun kv.Instant
 	// decided: the entry that ends it is on its way. Nothing is counted any more (rule P8).
 	decided bool
 }
@@ -21,6 +23,7 @@ type staging struct {
 // stageAll has all parts staged, the own one among them.
 func (l *leader) stageAll(c *commit) {
 	l.transactions.undecided[c.req.ID] = c.timestamp
+	c.others.staging.begun = l.sink.Now()
 	l.propose(&stageEntry{c})
 	for i := range c.others.where {
 		stageCall{c}.retry(l, i)
@@ -42,6 +45,9 @@ func (e *stageEntry) taken() { e.c.phase = max(e.c.phase, phaseProposed) }
 
 func (e *stageEntry) committed(l *leader) {
 	e.c.others.staging.own = true
+	if e.c.phase < phaseCommitted { // else its timing was told
+		e.c.timer.end(l, agreeing)
+	}
 	l.count(e.c)
 }
 
@@ -63,11 +69,12 @@ func stageRequest(a *kv.Attempt, c kv.Timestamp, to mvcc.Participant, recover bo
 }
 
 // answered counts a part that is durable; "never" ends the transaction (rules P5, P8).
-func (s stageCall) answered(l *leader, i int, _ *kv.Response, err *kv.Error) {
+func (s stageCall) answered(l *leader, i int, resp *kv.Response, err *kv.Error) {
 	o := s.c.others.staging
 	switch {
 	case o.decided:
 	case err == nil:
+		s.c.timer.staged(l, s.c, i, resp)
 		o.roll.Answered(i)
 		l.count(s.c)
 	case err.Kind == kv.Aborted:
@@ -88,7 +95,6 @@ func (l *leader) count(c *commit) {
 	}
 	s.decided = true
 	c.phase = phaseCommitted
-	c.timer.end(l, agreeing)
 	l.answerAll(c)
 	c.tellAskers(l, func(t *ticket) bool { return t.reads || invariant.Mutated(invariant.PCTellEarly) })
 	if invariant.Mutated(invariant.PCResolveEarly) {
@@ -164,7 +170,6 @@ func (c *commit) decided(l *leader, committed bool) {
 
 // withdraw ends a staged commit that the log has aborted.
 func (l *leader) withdraw(c *commit, err *kv.Error) {
-	c.timer.end(l, agreeing)
 	err = c.timer.refused(l, c, err)
 	l.seen.Abort(c.req.ID, c.req.AsOf)
 	l.table.Withdraw(&c.guard)

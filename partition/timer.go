@@ -28,7 +28,7 @@ func (l *leader) newTimer(wanted bool) *timer {
 		return nil
 	}
 	now := l.sink.Now()
-	return &timer{admitted: now, since: now}
+	return &timer{admitted: now, since: now, spent: kv.Timing{Node: l.opts.Node}}
 }
 
 // begin: what was waited for until now counts as nothing.
@@ -64,22 +64,58 @@ func (t *timer) read(l *leader, r *ReadResult) {
 	}
 }
 
-// part notes what a participant that has acknowledged says; a late one does not matter any more.
-func (t *timer) part(l *leader, c *commit, i int, ack *kv.Response) {
-	if t == nil || ack == nil || c.phase != phasePreparing {
+// part notes what a participant says that has acknowledged or refused; a late one does not matter any more.
+func (t *timer) part(l *leader, c *commit, i int, resp *kv.Response, err *kv.Error) {
+	if t == nil || c.phase != phasePreparing || err != nil && passing(err) {
 		return
 	}
+	p := t.partOf(c, i)
+	p.Elapsed = time.Duration(l.sink.Now() - t.admitted)
+	told := toldBy(resp, err)
+	p.Node, p.Spent = told.Node, told.Spent
+}
+
+// staged notes that a participant's part is durable; what it says of its time covers both rounds.
+func (t *timer) staged(l *leader, c *commit, i int, resp *kv.Response) {
+	if t == nil {
+		return
+	}
+	p := t.partOf(c, i)
+	p.Staged = time.Duration(l.sink.Now() - c.others.staging.begun)
+	if told := toldBy(resp, nil); told.Node != 0 {
+		p.Node, p.Spent = told.Node, told.Spent
+	}
+}
+
+func (t *timer) partOf(c *commit, i int) *kv.PartTiming {
 	if t.spent.Parts == nil {
 		t.spent.Parts = make([]kv.PartTiming, len(c.req.Parts))
 		for j := range t.spent.Parts {
 			t.spent.Parts[j].Partition = c.req.Parts[j].Partition
 		}
 	}
-	p := &t.spent.Parts[i]
-	p.Elapsed = time.Duration(l.sink.Now() - t.admitted)
-	if ack.Timing != nil {
-		p.Spent = ack.Timing.Spent
+	return &t.spent.Parts[i]
+}
+
+// toldBy is the timing in an answer, all zero if there is none.
+func toldBy(resp *kv.Response, err *kv.Error) (told kv.Timing) {
+	switch {
+	case err != nil && err.Timing != nil:
+		return *err.Timing
+	case err == nil && resp != nil && resp.Timing != nil:
+		return *resp.Timing
 	}
+	return told
+}
+
+// again is a timer that goes on from one whose timing was told, and must not change any more.
+func (t *timer) again(l *leader) *timer {
+	if t == nil {
+		return nil
+	}
+	next := *t
+	next.begin(l)
+	return &next
 }
 
 // timing is what an answer tells. It must not change any more.
@@ -117,6 +153,26 @@ func (t *timer) refused(l *leader, c *commit, err *kv.Error) *kv.Error {
 	return &told
 }
 
+// refused puts into the error that ends a prepare what that has waited for by now.
+func (p *prepared) refused(l *leader, err *kv.Error) {
+	err.Partition = l.id
+	if p.phase == preparing && p.task == nil {
+		p.timer.end(l, waiting)
+	}
+	err.Timing = p.timer.timing()
+}
+
+// refused puts into the error that ends a read what that has waited for by now.
+func (r *read) refused(l *leader, err *kv.Error) *kv.Error {
+	s := waiting
+	if r.drawing {
+		s = drawing
+	}
+	r.task.timer.end(l, s)
+	err.Timing = r.task.timer.timing()
+	return err
+}
+
 // Timed reports whether the time that Execute takes is asked for: ReadResult.Took.
 func (t *ReadTask) Timed() bool { return t.timer != nil }
 
@@ -134,12 +190,31 @@ func (t *ReadTask) Proven(d time.Duration) {
 	}
 }
 
-// Tell puts the timing into the answer to a read.
+// Tell puts the timing into the answer to a read, or its refusal.
 func (t *ReadTask) Tell(r *ReadResult) {
-	if t.timer == nil || r.Response == nil {
-		return
+	switch {
+	case t.timer == nil:
+	case r.Err != nil:
+		r.Err = t.Refuse(r.Err, r)
+	case r.Response != nil:
+		r.Response.Timing = t.told(r)
 	}
+}
+
+// Refuse is an error with the timing of a read that it ends; r, if there is one, was found and may not be told.
+func (t *ReadTask) Refuse(err *kv.Error, r *ReadResult) *kv.Error {
+	if t.timer == nil {
+		return err
+	}
+	e := *err
+	e.Timing = t.told(r)
+	return &e
+}
+
+func (t *ReadTask) told(r *ReadResult) *kv.Timing {
 	told := t.timer.spent
-	told.Storage += r.Took
-	r.Response.Timing = &told
+	if r != nil {
+		told.Storage += r.Took
+	}
+	return &told
 }

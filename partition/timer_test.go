@@ -128,7 +128,7 @@ func TestTimingOfTwoPhases(t *testing.T) {
 				t.Errorf("traced %t: %+v", traced, c.req)
 			}
 		}
-		told := &kv.Timing{Spent: kv.Spent{LockWait: millis(3), Consensus: millis(4)}}
+		told := &kv.Timing{Node: 7, Spent: kv.Spent{LockWait: millis(3), Consensus: millis(4)}}
 		if !traced {
 			told = nil
 		}
@@ -140,7 +140,7 @@ func TestTimingOfTwoPhases(t *testing.T) {
 		w.agree(40*ms, 50*ms)
 		want := &kv.Timing{Spent: kv.Spent{Draw: millis(9), Consensus: millis(10)}, Parts: []kv.PartTiming{
 			{Partition: testPartition + 1, Elapsed: millis(20)},
-			{Partition: testPartition + 2, Elapsed: millis(10), Spent: kv.Spent{LockWait: millis(3), Consensus: millis(4)}},
+			{Partition: testPartition + 2, Node: 7, Elapsed: millis(10), Spent: kv.Spent{LockWait: millis(3), Consensus: millis(4)}},
 		}}
 		if !traced {
 			want = nil
@@ -151,10 +151,72 @@ func TestTimingOfTwoPhases(t *testing.T) {
 	}
 }
 
-// TestTimingInParallel: a participant's is until its locks are in memory, and stays what it was told to be. The
-// anchor's consensus is until all parts are durable; if one will never be, it was in vain.
+// TestTimingOfRefusedPhases: a commit that a participant refuses tells who had answered, and what they had waited
+// for. Who could not be asked has not answered.
+func TestTimingOfRefusedPhases(t *testing.T) {
+	w := ledWorld(t, Options{Node: 4})
+	var refusal *kv.Error
+	w.onReply = func(_ RequestID, _ *kv.Response, e *kv.Error) { refusal = e }
+	q := put(1, "k", "v")
+	for p := range kv.PartitionID(3) {
+		q.Parts = append(q.Parts, kv.Part{Partition: testPartition + 1 + p, Writes: []kv.Write{{Kind: kv.WritePut, Key: kv.Key("zz")}}})
+	}
+	w.p.Request(1, &kv.Request{Commit: q, Trace: true})
+	w.now = 4 * ms
+	w.p.Answered(w.calls[0].token, &kv.Response{Timing: &kv.Timing{Node: 7, Spent: kv.Spent{Consensus: millis(2)}}}, nil)
+	w.p.Answered(w.calls[1].token, nil, kv.Errorf(kv.Unavailable, "down"))
+	w.now = 9 * ms
+	w.p.Answered(w.calls[2].token, nil, &kv.Error{Kind: kv.Conflict, Partition: testPartition + 3, Timing: &kv.Timing{Node: 8, Spent: kv.Spent{LockWait: millis(5)}}})
+	want := &kv.Timing{Node: 4, Parts: []kv.PartTiming{
+		{Partition: testPartition + 1, Node: 7, Elapsed: millis(4), Spent: kv.Spent{Consensus: millis(2)}},
+		{Partition: testPartition + 2},
+		{Partition: testPartition + 3, Node: 8, Elapsed: millis(9), Spent: kv.Spent{LockWait: millis(5)}},
+	}}
+	if refusal == nil || refusal.Kind != kv.Conflict || refusal.Partition != testPartition+3 || !reflect.DeepEqual(refusal.Timing, want) {
+		t.Fatalf("%+v, want %+v", refusal, want)
+	}
+	if p := refusal.Timing.Parts; !p[0].Answered() || p[1].Answered() || !p[2].Answered() {
+		t.Errorf("who has answered: %+v", p)
+	}
+}
+
+// TestTimingOfARefusedPrepare: a participant that refuses tells what it has waited for.
+func TestTimingOfARefusedPrepare(t *testing.T) {
+	w := ledWorld(t, Options{Node: 4})
+	var refusal *kv.Error
+	w.onReply = func(id RequestID, _ *kv.Response, e *kv.Error) {
+		if id == 2 {
+			refusal = e
+		}
+	}
+	w.p.Request(1, &kv.Request{Prepare: prepareOf(1, "k")})
+	w.readOne(0)
+	w.agree(0, 0)
+	q := prepareOf(2, "k")
+	q.Writes[0].Expect = kv.Expect{Kind: kv.ExpectValue, Value: []byte("x")}
+	w.p.Request(2, &kv.Request{Prepare: q, Trace: true})
+	w.now = 12 * ms
+	w.p.Request(3, &kv.Request{Resolve: &kv.Resolve{ID: testID(1)}})
+	w.agree(20*ms, 25*ms)
+	w.readOne(millis(1))
+	w.agree(30*ms, 37*ms)
+	if want := (&kv.Timing{Node: 4, Spent: kv.Spent{LockWait: millis(25), Storage: millis(1)}}); refusal == nil || refusal.Kind != kv.Expectation || !reflect.DeepEqual(refusal.Timing, want) {
+		t.Errorf("%+v, want %+v", refusal, want)
+	}
+	q = prepareOf(3, "k2")
+	w.p.Request(2, &kv.Request{Prepare: q, Trace: true})
+	w.now = 40 * ms
+	w.p.Request(4, &kv.Request{Resolve: &kv.Resolve{ID: q.ID}}) // it is aborted before the engine has answered
+	if want := (&kv.Timing{Node: 4}); refusal == nil || refusal.Kind != kv.Aborted || !reflect.DeepEqual(refusal.Timing, want) {
+		t.Errorf("%+v, want %+v", refusal, want)
+	}
+}
+
+// TestTimingInParallel: a participant's is until its locks are in memory, and stays what it was told to be; in the
+// second round it tells of both. The anchor's consensus is that of its own part; of the others it tells how long each took to
+// become durable.
 func TestTimingInParallel(t *testing.T) {
-	w := ledWorld(t, Options{Commit: Parallel})
+	w := ledWorld(t, Options{Commit: Parallel, Node: 4})
 	got := w.answers()
 	q := prepareOf(1, "k")
 	q.InMemory = true
@@ -162,25 +224,41 @@ func TestTimingInParallel(t *testing.T) {
 	w.now = 2 * ms
 	w.readOne(millis(1))
 	w.now = 12 * ms
-	w.p.Request(2, &kv.Request{Stage: &kv.Stage{ID: q.ID, AsOf: 1, Commit: w.heard + 1, Term: 2}})
+	stage := &kv.Stage{ID: q.ID, AsOf: 1, Commit: w.heard + 1, Term: 2}
+	w.p.Request(2, &kv.Request{Stage: stage})
 	w.agree(20*ms, 25*ms)
-	if want := (&kv.Timing{Spent: kv.Spent{Storage: millis(1)}}); !reflect.DeepEqual(got[1].Timing, want) || got[2] == nil {
-		t.Errorf("%+v and %+v, want %+v", got[1].Timing, got[2], want)
+	w.p.Request(3, &kv.Request{Stage: stage})
+	if want := (&kv.Timing{Node: 4, Spent: kv.Spent{Storage: millis(1)}}); !reflect.DeepEqual(got[1].Timing, want) {
+		t.Errorf("%+v, want %+v", got[1].Timing, want)
 	}
-	for never, want := range map[bool]kv.Spent{false: {Draw: millis(10), Consensus: millis(30)}, true: {Draw: millis(10), Consensus: millis(40)}} {
+	for _, id := range []RequestID{2, 3} {
+		if want := (&kv.Timing{Node: 4, Spent: kv.Spent{Storage: millis(1), Consensus: millis(13)}}); !reflect.DeepEqual(got[id].Timing, want) {
+			t.Errorf("r%d: %+v, want %+v", id, got[id].Timing, want)
+		}
+	}
+}
+
+// TestTimingOfStages: the anchor's part of it. A part that is never staged is not told of.
+func TestTimingOfStages(t *testing.T) {
+	first, both := kv.Spent{LockWait: millis(1)}, kv.Spent{LockWait: millis(1), Consensus: millis(2)}
+	for never, want := range map[bool]kv.PartTiming{
+		false: {Partition: testPartition + 1, Node: 7, Elapsed: millis(5), Staged: millis(30), Spent: both},
+		true:  {Partition: testPartition + 1, Node: 7, Elapsed: millis(5), Spent: first},
+	} {
 		w := ledWorld(t, Options{Commit: Parallel})
-		var spent *kv.Timing
+		var told *kv.Timing
 		w.onReply = func(_ RequestID, r *kv.Response, e *kv.Error) {
 			if e != nil {
-				spent = e.Timing
+				told = e.Timing
 			} else {
-				spent = r.Timing
+				told = r.Timing
 			}
 		}
 		q := put(1, "l", "v")
 		q.Parts = []kv.Part{{Partition: testPartition + 1, Writes: []kv.Write{{Kind: kv.WritePut, Key: kv.Key("zz")}}}}
 		w.p.Request(1, &kv.Request{Commit: q, Trace: true})
-		w.p.Answered(w.calls[0].token, &kv.Response{Term: 9}, nil)
+		w.now = 5 * ms
+		w.p.Answered(w.calls[0].token, &kv.Response{Term: 9, Timing: &kv.Timing{Node: 7, Spent: first}}, nil)
 		w.answerDraw(10 * ms)
 		w.agree(20*ms, 30*ms)
 		w.now = 40 * ms
@@ -188,10 +266,10 @@ func TestTimingInParallel(t *testing.T) {
 			w.p.Answered(w.calls[1].token, nil, kv.Errorf(kv.Aborted, "never"))
 			w.agree(45*ms, 50*ms)
 		} else {
-			w.p.Answered(w.calls[1].token, &kv.Response{Term: 9}, nil)
+			w.p.Answered(w.calls[1].token, &kv.Response{Term: 9, Timing: &kv.Timing{Node: 7, Spent: both}}, nil)
 		}
-		if spent == nil || spent.Spent != want {
-			t.Errorf("never %t: %+v, want %+v", never, spent, want)
+		if spent := (kv.Spent{Draw: millis(5), Consensus: millis(10)}); told == nil || told.Spent != spent || len(told.Parts) != 1 || told.Parts[0] != want {
+			t.Errorf("never %t: %+v, want %+v and %+v", never, told, spent, want)
 		}
 	}
 }
@@ -259,6 +337,43 @@ func TestTimingOfRefusals(t *testing.T) {
 	}
 }
 
+// TestTimingOfRefusedReads: what a read has waited for when it ends without an answer.
+func TestTimingOfRefusedReads(t *testing.T) {
+	w := ledWorld(t, Options{WaitMax: time.Second})
+	refusals := map[RequestID]*kv.Error{}
+	w.onReply = func(id RequestID, _ *kv.Response, e *kv.Error) { refusals[id] = e }
+	w.p.Request(1, &kv.Request{Commit: put(1, "k", "v")})
+	w.now = 2 * ms
+	read := func(key string, at kv.Timestamp) *kv.Read {
+		return &kv.Read{Keys: []kv.Key{kv.Key(key)}, Timestamp: at}
+	}
+	w.p.Request(2, &kv.Request{Read: read("k", 0), Trace: true}) // waits for the write
+	future := w.heard + 1000
+	w.p.Request(3, &kv.Request{Read: read("l", future), Trace: true})
+	w.p.Request(4, &kv.Request{Scan: &kv.Scan{Span: w.desc.Span}, Trace: true})
+	w.p.Request(5, &kv.Request{Read: read("l", future)})
+	w.now = 12 * ms
+	w.drawn(w.draws[1], w.heard+1)
+	w.drawn(w.draws[2], w.heard+1)
+	w.now = 2000 * ms
+	w.p.Tick()
+	for id, want := range map[RequestID]kv.Spent{2: {LockWait: millis(1998)}, 3: {Draw: millis(10)}, 4: {Draw: millis(1998)}} {
+		if e := refusals[id]; e == nil || e.Timing == nil || e.Timing.Spent != want {
+			t.Errorf("r%d: %+v, want %+v", id, e, want)
+		}
+	}
+	if e := refusals[5]; e == nil || e.Timing != nil {
+		t.Errorf("r5, who has not asked: %+v", e)
+	}
+	w.p.Request(7, &kv.Request{Commit: put(7, "k", "v")})
+	w.p.Request(6, &kv.Request{Read: read("k", 0), Trace: true})
+	w.now = 2003 * ms
+	w.p.Unlead(3, 3)
+	if e := refusals[6]; e == nil || e.Kind != kv.NotLeader || e.Timing == nil || e.Timing.LockWait != millis(3) {
+		t.Errorf("when the leadership ends: %+v", e)
+	}
+}
+
 // TestTimingOfACheck: a commit without writes is answered like a read, and tells the same as others.
 func TestTimingOfACheck(t *testing.T) {
 	w := ledWorld(t, Options{})
@@ -287,7 +402,12 @@ func TestTimingAtAFollower(t *testing.T) {
 	if plain.Tell(res); plain.Timed() || res.Response.Timing != nil {
 		t.Error("nobody has asked")
 	}
-	if task.Tell(&ReadResult{Err: kv.Errorf(kv.Invalid, "no")}); !task.Timed() {
-		t.Error("a refusal has no timing")
+	refusal := kv.Errorf(kv.Invalid, "no")
+	res = &ReadResult{Err: refusal, Took: millis(2)}
+	if task.Tell(res); refusal.Timing != nil || res.Err.Timing == nil || res.Err.Timing.Spent != (kv.Spent{LockWait: millis(4), Storage: millis(2)}) {
+		t.Errorf("a refusal that the engine's state asked for: %+v", res.Err)
+	}
+	if e := task.Refuse(refusal, nil); e.Timing == nil || e.Timing.Spent != (kv.Spent{LockWait: millis(4)}) || plain.Refuse(refusal, nil) != refusal {
+		t.Errorf("a refusal by the node: %+v", e)
 	}
 }

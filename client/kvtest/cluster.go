@@ -46,16 +46,23 @@ func NewServer(tb testing.TB) *Cluster {
 // NewCluster starts a cluster of n nodes, which ends with the test.
 func NewCluster(tb testing.TB, n int) *Cluster {
 	tb.Helper()
+	return NewClusterAt(tb, make([]string, n)...)
+}
+
+// NewClusterAt starts a cluster with a node at each of some localities, in the words of the nodes' --locality
+// ("region=x,zone=y"). It ends with the test.
+func NewClusterAt(tb testing.TB, localities ...string) *Cluster {
+	tb.Helper()
 	c := &Cluster{tb: tb}
 	dir := tb.TempDir()
 	tb.Cleanup(c.stop)
-	for i := range n {
+	for i, l := range localities {
 		f, err := newFront()
 		c.check(err, "node %d", i)
-		c.nodes = append(c.nodes, &node{front: f, dir: filepath.Join(dir, fmt.Sprint(i))})
+		c.nodes = append(c.nodes, &node{front: f, dir: filepath.Join(dir, fmt.Sprint(i)), locality: l})
 	}
 	var group sync.WaitGroup
-	errs := make([]error, n)
+	errs := make([]error, len(c.nodes))
 	for i, node := range c.nodes {
 		c.check(node.open(c.addresses(), c), "node %d", i)
 	}
@@ -169,10 +176,26 @@ func (c *Cluster) Partition(i int) {
 	c.node(i).front.setCut(true)
 }
 
+// Lag cuts a node off from what the others tell it, until Heal: clients reach it, but what it has gets old.
+func (c *Cluster) Lag(i int) {
+	c.tb.Helper()
+	c.setLag(i, true)
+}
+
+func (c *Cluster) setLag(i int, lag bool) {
+	to := c.node(i).front.address()
+	for j, n := range c.nodes {
+		if j != i {
+			n.front.setMute(to, lag)
+		}
+	}
+}
+
 // Heal joins a node again that was cut off.
 func (c *Cluster) Heal(i int) {
 	c.tb.Helper()
 	c.node(i).front.setCut(false)
+	c.setLag(i, false)
 }
 
 // MoveLeader has a node lead the partition of a key, and returns once it does.

@@ -17,7 +17,8 @@ type front struct {
 	mu     sync.Mutex
 	target string // "": nobody is there
 	cut    bool
-	conns  map[net.Conn]bool // in and out; all are closed by a cut
+	mute   map[string]bool     // addresses to which nothing goes
+	conns  map[net.Conn]string // in and out, with the address that was dialed; all are closed by a cut
 }
 
 func newFront() (*front, error) {
@@ -25,7 +26,7 @@ func newFront() (*front, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &front{listener: l, conns: map[net.Conn]bool{}}
+	f := &front{listener: l, mute: map[string]bool{}, conns: map[net.Conn]string{}}
 	f.running.Go(f.accept)
 	return f, nil
 }
@@ -48,12 +49,12 @@ func (f *front) pass(in net.Conn) {
 	f.mu.Lock()
 	target := f.target
 	f.mu.Unlock()
-	if target == "" || !f.hold(in) {
+	if target == "" || !f.hold(in, "") {
 		return
 	}
 	defer f.drop(in)
 	out, err := net.Dial("tcp", target)
-	if err != nil || !f.hold(out) {
+	if err != nil || !f.hold(out, "") {
 		return
 	}
 	defer f.drop(out)
@@ -68,15 +69,15 @@ func (f *front) pass(in net.Conn) {
 	<-back
 }
 
-// hold takes note of a connection; false if the node is cut off.
-func (f *front) hold(c net.Conn) bool {
+// hold takes note of a connection, to another node if that has an address; false if the node is cut off.
+func (f *front) hold(c net.Conn, to string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cut {
+	if f.cut || f.mute[to] {
 		_ = c.Close()
 		return false
 	}
-	f.conns[c] = true
+	f.conns[c] = to
 	return true
 }
 
@@ -94,7 +95,7 @@ func (f *front) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !f.hold(c) {
+	if !f.hold(c, address) {
 		return nil, kv.Errorf(kv.Unavailable, "the node is cut off")
 	}
 	return &held{Conn: c, front: f}, nil
@@ -126,6 +127,18 @@ func (f *front) setCut(cut bool) {
 	f.cut = cut
 	if cut {
 		for c := range f.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// setMute ends what the node says to an address, or begins it again.
+func (f *front) setMute(to string, mute bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mute[to] = mute
+	for c, address := range f.conns {
+		if mute && address == to {
 			_ = c.Close()
 		}
 	}

@@ -19,16 +19,17 @@ import (
 
 // node is one node, running or not.
 type node struct {
-	front *front
-	dir   string
-	host  *host.Host // nil: it does not run
-	doors *server.Server
+	front    *front
+	dir      string
+	locality string
+	host     *host.Host // nil: it does not run
+	doors    *server.Server
 }
 
 // open takes the node's directory and an address; start follows.
 func (n *node) open(join []string, c *Cluster) (err error) {
 	o := host.Options{
-		Data: n.dir, Listen: "127.0.0.1:0", Join: join,
+		Data: n.dir, Listen: "127.0.0.1:0", Join: join, Locality: n.locality,
 		Network: host.Network{Advertise: n.front.address(), Dial: n.front.dial},
 		Storage: host.Storage{CacheBytes: 8 << 20, MemTableBytes: 4 << 20, EntryCacheBytes: 4 << 20, LogSegmentBytes: 4 << 20, ReserveBytes: 1 << 20},
 		Timing:  host.Timing{Wall: c.wall, Retain: retainEvery},

@@ -67,8 +67,14 @@ type place struct {
 // not lost by that: a commit that is sent again joins its first copy.
 const patienceMin = 3 * time.Second
 
+// nearPatience is that of a read at a near replica, if there are others.
+const nearPatience = time.Second
+
 // patience is that of the copy under way.
 func (c *Call) patience() time.Duration {
+	if c.machine.Near() {
+		return nearPatience
+	}
 	return patienceMin << min(max(c.machine.Stats().Sends-1, 0), 6)
 }
 
@@ -328,10 +334,8 @@ func (c *Call) land(ctx context.Context, f flight) session.Action {
 		return c.landLocal(ctx, f)
 	}
 	d, ok := c.await(ctx, f.link)
-	if c.Op.Anywhere && d.how == lost {
-		c.router.measured(f.action.Node, latencyLost)
-	} else if c.Op.Anywhere && ok {
-		c.router.measured(f.action.Node, time.Since(f.start))
+	if c.Op.Anywhere {
+		c.measure(ctx, f, d, ok)
 	}
 	next, err := c.digest(ctx, d, ok)
 	if c.watched() {
@@ -340,73 +344,14 @@ func (c *Call) land(ctx context.Context, f flight) session.Action {
 	return next
 }
 
-// watched reports whether anybody wants to hear of every copy.
-func (c *Call) watched() bool { return c.router.config.OnRPC != nil || c.Meter.traces() }
-
-func (c *Call) report(ctx context.Context, a session.Action, address string, start time.Time, n int, err *kv.Error) {
-	info := RPC{
-		Method: method(a.Request), Node: address, Partition: a.Request.Partition,
-		Start: start, Elapsed: time.Since(start), Bytes: n,
-	}
-	if err != nil {
-		info.Err = err
-		if err.Timing != nil {
-			info.Spent = err.Timing.Spent
-		}
-	} else {
-		info.Timestamp = c.reply.Response.Timestamp
-		if t := c.reply.Response.Timing; t != nil {
-			info.Spent = t.Spent
-		}
-	}
-	if q := a.Request.Commit; q != nil && len(q.Parts) > 0 {
-		info.Others = c.others(q.Parts, err == nil)
-	}
-	if c.router.config.OnRPC != nil {
-		c.router.config.OnRPC(ctx, info)
-	}
-	if c.Meter.traces() {
-		c.Meter.note(info)
-	}
-}
-
-// others is what is known of the participants of a commit; answered: its answer is in reply.
-func (c *Call) others(parts []kv.Part, answered bool) []RPCPart {
-	all := make([]RPCPart, len(parts))
-	for i := range parts {
-		p := &parts[i]
-		all[i] = RPCPart{PartTiming: kv.PartTiming{Partition: p.Partition}, Node: c.router.leaderAddress(p.Partition), Bytes: partBytes(p)}
-		if t := c.reply.Response.Timing; answered && t != nil && i < len(t.Parts) && t.Parts[i].Partition == p.Partition {
-			all[i].PartTiming = t.Parts[i]
-		}
-	}
-	return all
-}
-
-// partBytes is the keys and values of a part.
-func partBytes(p *kv.Part) (n int) {
-	for i := range p.Reads {
-		n += len(p.Reads[i].Key)
-	}
-	for _, s := range p.Spans {
-		n += len(s.Start) + len(s.End)
-	}
-	for i := range p.Writes {
-		n += len(p.Writes[i].Key) + len(p.Writes[i].Value)
-	}
-	return n
-}
-
-func method(q *kv.Request) string {
+// measure notes how a node did with a read that another might have answered.
+func (c *Call) measure(ctx context.Context, f flight, d delivery, ok bool) {
 	switch {
-	case q.Read != nil:
-		return "read"
-	case q.Scan != nil:
-		return "scan"
-	case q.Commit != nil:
-		return "commit"
+	case ok && (d.how == responded || d.how == errored):
+		c.router.measured(f.action.Node, time.Since(f.start))
+	case ok && d.err.Kind == kv.Unavailable, !ok && c.cause(ctx).Kind == kv.Timeout:
+		c.router.missed(f.action.Node)
 	}
-	return "outcome"
 }
 
 // await is false if the call ended before the copy's fate was known.
@@ -439,7 +384,7 @@ func (c *Call) digest(ctx context.Context, d delivery, ok bool) (session.Action,
 	switch d.how {
 	case responded:
 		if err = wire.DecodeResponse(d.body, &c.reply); err == nil {
-			return c.step(func(m *session.Call) session.Action { return m.Answered(&c.reply.Response) }), nil
+			return c.answered(&c.reply.Response), nil
 		}
 	case errored:
 		err = wire.DecodeError(d.body)
@@ -449,7 +394,27 @@ func (c *Call) digest(ctx context.Context, d delivery, ok bool) (session.Action,
 	if err.Kind == kv.Closed && c.router.stop.Err() != nil {
 		return c.unsent(ctx), err
 	}
-	return c.step(func(m *session.Call) session.Action { return m.Refused(err) }), err
+	return c.refused(err), err
+}
+
+// answered tells the machine of an answer, and the router how far the replica is.
+func (c *Call) answered(a *kv.Response) session.Action {
+	return c.step(func(m *session.Call) session.Action {
+		if c.Op.Anywhere {
+			c.router.noteAnswer(m.Request(), m.Node(), a.Timestamp)
+		}
+		return m.Answered(a)
+	})
+}
+
+// refused is answered for a refusal.
+func (c *Call) refused(err *kv.Error) session.Action {
+	return c.step(func(m *session.Call) session.Action {
+		if c.Op.Anywhere {
+			c.router.noteRefusal(m.Request(), c.Op.Bound(), m.Node(), err)
+		}
+		return m.Refused(err)
+	})
 }
 
 // unsent ends the call: the copy under way never left.
@@ -474,9 +439,9 @@ func (c *Call) landLocal(ctx context.Context, f flight) session.Action {
 	case d := <-c.heard:
 		c.router.hear(c.router.config.Local.Heard()) // at least what the answer came with
 		if d.err != nil {
-			return c.step(func(m *session.Call) session.Action { return m.Refused(d.err) })
+			return c.refused(d.err)
 		}
-		return c.step(func(m *session.Call) session.Action { return m.Answered(d.response) })
+		return c.answered(d.response)
 	case <-ctx.Done():
 	case <-c.end.timer.C:
 	case <-c.router.stop.Done():

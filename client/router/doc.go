@@ -20,6 +20,8 @@
 //     request goes on with further copies.
 //   - What is open at a timestamp for long is held in the cluster: hold.go tells the core's leader of the oldest
 //     such timestamp every few seconds. Short reads and transactions tell nobody anything.
+//   - A read that any replica may answer goes to the nearest ones first (near.go): not to those that are known to
+//     be behind it, or did not answer lately, but for one read now and then that finds out.
 //   - Close leaves no goroutine behind.
 //
 // It decides nothing about retries or exactly-once: session does.

@@ -63,16 +63,17 @@ type RPC struct {
 	Elapsed   time.Duration
 	Bytes     int          // of the answer
 	Timestamp kv.Timestamp // in the answer: at which was read or committed; 0: none
-	Spent     kv.Spent     // where the node says that the time went, if the request was traced
+	Spent     kv.Spent     // where the node says that the time went, if the request was traced and answered or refused there
 	Others    []RPCPart    // of a commit: what the partition's leader had others prepare
 	Err       error
 }
 
 // RPCPart is one participant of a commit.
 type RPCPart struct {
-	kv.PartTiming        // only the partition if the commit has failed or was not traced
-	Node          string // address of who is believed to lead it
+	kv.PartTiming        // only the partition if the commit was not traced, or nobody has told
+	Node          string // address of who answered, or else of who is believed to lead it
 	Bytes         int    // of the keys and values that it was sent
+	Err           error  // of a commit that failed: what the participant has to do with it; nil: it had acknowledged
 }
 
 // Change is one change of the map.

@@ -26,6 +26,9 @@ func (c *Call) Lost(why *kv.Error) Action {
 	}
 	c.name.inFlight, c.name.unsure = false, true
 	c.s.Map.ForgetLeader(c.req.Partition, c.node)
+	if c.Near() {
+		return c.nextNear(why)
+	}
 	return c.backoff(why)
 }
 
@@ -36,6 +39,9 @@ func (c *Call) Refused(e *kv.Error) Action {
 		return c.misused("Refused")
 	}
 	c.name.inFlight = false
+	if c.Near() && c.refusedNear(e) {
+		return c.nextNear(e)
+	}
 	switch e.Kind {
 	case kv.NotLeader:
 		return c.notLeader(e)
@@ -65,10 +71,18 @@ func (c *Call) Refused(e *kv.Error) Action {
 
 // notLeader: nothing was done there.
 func (c *Call) notLeader(e *kv.Error) Action {
+	if c.pointed(e) {
+		return c.redirect(e)
+	}
+	return c.backoff(e)
+}
+
+// pointed takes over who leads by the word of a node that does not; false: it is of no help.
+func (c *Call) pointed(e *kv.Error) bool {
 	p := c.req.Partition
 	if e.Leader == 0 || e.Leader == c.node {
 		c.s.Map.ForgetLeader(p, c.node)
-		return c.backoff(e)
+		return false
 	}
 	place, ok := c.s.Map.Partition(p)
 	term := e.Term
@@ -79,9 +93,9 @@ func (c *Call) notLeader(e *kv.Error) Action {
 	if ok && place.Leader == c.node {
 		// It points to the leader of an older term than a known one: believe neither.
 		c.s.Map.ForgetLeader(p, c.node)
-		return c.backoff(e)
+		return false
 	}
-	return c.redirect(e)
+	return true
 }
 
 // wrongPartition: nothing was done there; the answer brings news. Of a commit with parts any of

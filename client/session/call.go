@@ -33,7 +33,7 @@ type Op struct {
 	// Split: the keys of the commit may lie in several partitions; it is sent with Parts then. It
 	// has a write, and Key is that of the first one. Without Split such a commit is WrongPartition.
 	Split bool
-	// Anywhere: any replica may answer. The nearest one is tried first, then the leader.
+	// Anywhere: any replica may answer. The nearest ones are tried first (near.go), then the leader.
 	Anywhere bool
 }
 
@@ -94,7 +94,7 @@ type tries struct {
 	failures  int // in a row, without any final answer
 	redirects int // in a row
 	refreshed bool
-	near      bool      // the nearest replica was asked, if any may answer
+	near      near
 	last      *kv.Error // the newest refusal
 }
 
@@ -144,6 +144,9 @@ func (c *Call) Request() *kv.Request { return c.req }
 // Commit is the commit under its present name, and the partition that the name was drawn
 // for; nil if it has none yet.
 func (c *Call) Commit() (*kv.Commit, kv.PartitionID) { return c.name.commit, c.name.home }
+
+// Node is who the last copy was sent to; 0 before that.
+func (c *Call) Node() kv.NodeID { return c.node }
 
 // Last is the newest answer that was not final; nil if there was none.
 func (c *Call) Last() *kv.Error { return c.tries.last }
@@ -204,13 +207,10 @@ func (c *Call) lost(why *kv.Error) Action {
 	return c.refresh()
 }
 
-// chooseNode is the leader if one is known, else each voter in turn, the one just asked last.
+// chooseNode is a near one, if any may answer, else the leader if one is known, else each voter in turn, the one just asked last.
 func (c *Call) chooseNode(p *Place) (kv.NodeID, bool) {
-	if c.op.Anywhere && !c.tries.near && c.s.Nearest != nil {
-		c.tries.near = true
-		if n := c.s.Nearest(p); n != 0 {
-			return n, true
-		}
+	if n := c.nearest(p); n != 0 {
+		return n, true
 	}
 	if p.Leader != 0 {
 		return p.Leader, true

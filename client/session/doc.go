@@ -25,6 +25,8 @@
 //     again: its reads must be made again (rule I5).
 //   - A copy whose answer was lost leaves the call unsure. An unsure call never ends with an
 //     error that means "not done", unless that error is about the id.
+//   - A read that any replica may answer is tried at NearTriesMax near ones at most, then it goes on like all
+//     others. Which ones those are the shell knows (Session.Nearest).
 //   - Every wait is bounded, with full jitter; the number of retries is not: the shell ends a
 //     call at its deadline.
 //

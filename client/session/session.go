@@ -20,9 +20,9 @@ type Session struct {
 	Map   Map
 	heard kv.Timestamp
 	rand  Rand
-	// Nearest, if set, is the node of a place that reads go to first which any replica may answer; 0: to
-	// whoever leads.
-	Nearest func(*Place) kv.NodeID
+	// Nearest, if set, is the node that a read goes to next which any replica may answer that has all up to a
+	// bound: the nearest of a place's that was not tried; 0: none is left but the leader. It must not keep tried.
+	Nearest func(p *Place, bound kv.Timestamp, tried []kv.NodeID) kv.NodeID
 }
 
 // New is a session that knows nothing yet.

@@ -52,7 +52,8 @@ func statusRecord(st *kv.Status) output.Record {
 			{Name: "unknown", Value: p.Unknown},
 		}},
 		{Name: "core_leader", Value: uint64(st.CoreLeader)},
-		{Name: "held", Value: heldText(st.Held)}, // the oldest that open snapshots keep from being collected
+		{Name: "held", Value: heldText(st.Held)},            // the oldest that open snapshots keep from being collected
+		{Name: "held_until", Value: heldText(st.HeldUntil)}, // if nobody renews it
 		{Name: "unhealthy", Value: st.Unhealthy},
 	}
 }

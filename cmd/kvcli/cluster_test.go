@@ -80,6 +80,8 @@ func TestCluster(t *testing.T) {
 		Partitions struct{ Total, Under, Unavailable, Unknown *int } `json:"partitions"`
 		Unhealthy  []string                                          `json:"unhealthy"`
 		Healthy    bool                                              `json:"healthy"`
+		Held       json.RawMessage                                   `json:"held"`
+		HeldUntil  json.RawMessage                                   `json:"held_until"`
 	}
 	out := a.must(t, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &status); err != nil {
@@ -87,6 +89,9 @@ func TestCluster(t *testing.T) {
 	}
 	if status.ClusterID != "77" || status.Nodes.Live != 2 || status.Nodes.Suspected != 1 || *status.Partitions.Total != 2 || !strings.Contains(out, `"under_replicated": 1`) || status.Healthy || len(status.Unhealthy) != 1 {
 		t.Errorf("status: %s", out)
+	}
+	if string(status.Held) != `"1125899906842624"` || string(status.HeldUntil) != `"2251799813685248"` {
+		t.Errorf("what is held: %s", out)
 	}
 	if got := a.must(t, "status", "-o", "table"); !strings.Contains(got, "nodes.live") || !strings.Contains(got, "partitions.under_replicated  1") {
 		t.Errorf("status as a table:\n%s", got)

@@ -21,8 +21,10 @@ Where the time went is what the node says:
   consensus  from the proposal until it was committed, at a participant until it was applied
   storage    reading the engine
 What is left to elapsed is the network's and queues', and at the anchor the wait for its participants.
-Participants were asked by the leader of the anchor: elapsed is until their acknowledgement was there,
-bytes are those of the keys and values that they were sent.
+A request that was refused has these as well, as far as the node told.
+Participants were asked by the leader of the anchor: elapsed is until their acknowledgement or refusal
+was there, bytes are those of the keys and values that they were sent. Of a commit in parallel (kvd start --commit
+parallel) staged is until a part was durable, from when the timestamp was there: the longest was the last.
 In a transaction, explain commit shows the commit. A command that asks nobody, as a put in a
 transaction or a get of a key that was read before, has no rows.`
 
@@ -70,58 +72,49 @@ func (c *call) explain(ctx context.Context, args []string) error {
 // requests prints what was sent.
 func (c *call) requests(ctx context.Context, inner *call, all []store.Request) error {
 	l := c.list()
-	where := leaders{}
+	var nodes map[string]kv.NodeID
 	if len(all) > 0 {
-		where = c.leaders(ctx, inner)
+		nodes = c.nodes(ctx, inner)
 	}
 	attempts := map[string]int{}
 	for i := range all {
 		r := &all[i]
 		attempts[r.Method] = max(attempts[r.Method], 1)
-		if err := l.Row(requestRecord(r, attempts[r.Method], r.Start.Sub(all[0].Start), where)); err != nil {
+		if err := l.Row(requestRecord(r, attempts[r.Method], r.Start.Sub(all[0].Start), nodes)); err != nil {
 			return err
+		}
+		if r.Told() {
+			for k := range r.Participants {
+				p := &r.Participants[k]
+				if err := l.Row(requestRecord(p, attempts[r.Method], p.Start.Sub(all[0].Start), nodes)); err != nil {
+					return err
+				}
+			}
 		}
 		if r.Err != nil {
 			attempts[r.Method]++
-			continue
-		}
-		for k := range r.Participants {
-			p := &r.Participants[k]
-			if err := l.Row(requestRecord(p, attempts[r.Method], p.Start.Sub(all[0].Start), where)); err != nil {
-				return err
-			}
 		}
 	}
 	return c.listed(l)
 }
 
-// leaders is where partitions and addresses are, as far as it is known.
-type leaders struct {
-	nodes      map[string]kv.NodeID // by address
-	addresses  map[kv.NodeID]string
-	partitions map[kv.PartitionID]kv.NodeID
-}
-
-// leaders asks for the map. Without it there are no numbers of nodes, and that is no error.
-func (c *call) leaders(ctx context.Context, inner *call) leaders {
-	where := leaders{map[string]kv.NodeID{}, map[kv.NodeID]string{}, map[kv.PartitionID]kv.NodeID{}}
+// nodes asks for the numbers of nodes, by address. Without the map there are none, and that is no error.
+func (c *call) nodes(ctx context.Context, inner *call) map[string]kv.NodeID {
+	nodes := map[string]kv.NodeID{}
 	ctx, cancel := inner.within(ctx)
 	defer cancel()
 	s, err := inner.store(ctx)
 	if err != nil {
-		return where
+		return nodes
 	}
 	t, err := s.Topology(ctx, "")
 	if err != nil {
-		return where
+		return nodes
 	}
 	for _, n := range t.Nodes {
-		where.nodes[n.Address], where.addresses[n.ID] = n.ID, n.Address
+		nodes[n.Address] = n.ID
 	}
-	for _, p := range t.Partitions {
-		where.partitions[p.Descriptor.Partition] = p.Leader
-	}
-	return where
+	return nodes
 }
 
 // known is a number, or nothing for 0.
@@ -134,13 +127,21 @@ func known[N ~uint64](n N) any {
 
 // taken is a time that a node has told, or nothing if it has not answered.
 func taken(r *store.Request, d time.Duration) *time.Duration {
-	if r.Err != nil && kv.AsError(r.Err).Timing == nil {
+	if !r.Told() {
 		return nil
 	}
 	return &d
 }
 
-func requestRecord(r *store.Request, attempt int, start time.Duration, where leaders) output.Record {
+// staged is how long a part of a commit in parallel took to become durable, or nothing if it was none.
+func staged(r *store.Request) *time.Duration {
+	if r.Staged == 0 {
+		return nil
+	}
+	return &r.Staged
+}
+
+func requestRecord(r *store.Request, attempt int, start time.Duration, nodes map[string]kv.NodeID) output.Record {
 	var timestamp any
 	if r.Timestamp != 0 {
 		timestamp = r.Timestamp
@@ -149,19 +150,16 @@ func requestRecord(r *store.Request, attempt int, start time.Duration, where lea
 	if r.Err != nil {
 		result, message = kv.KindOf(r.Err).String(), kv.AsError(r.Err).Message
 	}
-	leader, address := where.nodes[r.Node], r.Node
-	if n := where.partitions[kv.PartitionID(r.Partition)]; n != 0 && r.Role == store.RoleParticipant {
-		leader, address = n, where.addresses[n] // nobody has told who was asked
-	}
 	return output.Record{
 		{Name: "attempt", Value: attempt},
 		{Name: "request", Value: r.Method},
 		{Name: "partition", Value: known(kv.PartitionID(r.Partition))},
 		{Name: "role", Value: string(r.Role)},
-		{Name: "leader", Value: known(leader)},
-		{Name: "address", Value: address},
+		{Name: "node", Value: known(nodes[r.Node])},
+		{Name: "address", Value: r.Node},
 		{Name: "start", Value: start},
 		{Name: "elapsed", Value: r.Elapsed},
+		{Name: "staged", Value: staged(r)},
 		{Name: "lock_wait", Value: taken(r, r.Spent.LockWait)},
 		{Name: "draw", Value: taken(r, r.Spent.Draw)},
 		{Name: "consensus", Value: taken(r, r.Spent.Consensus)},

@@ -277,18 +277,20 @@ func TestExplainOfAConflict(t *testing.T) {
 		return nil
 	}
 	out, talk, code := a.script(refused, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
-	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,,,,,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,,,,,,0,,conflict,overtaken\n") || !strings.HasPrefix(talk, "line 4: overtaken") {
 		t.Errorf("exit code %d, printed %q, said %q", code, out, talk)
 	}
 	waited := func(op string) error {
 		err := refused(op)
 		if e := kv.AsError(err); e != nil {
-			e.Timing = &kv.Timing{Spent: kv.Spent{LockWait: 7 * time.Millisecond}}
+			e.Timing = &kv.Timing{Spent: kv.Spent{LockWait: 7 * time.Millisecond}, Parts: []kv.PartTiming{{
+				Partition: 11, Node: 2, Elapsed: 9 * time.Millisecond, Staged: 3 * time.Millisecond, Spent: kv.Spent{Consensus: 5 * time.Millisecond},
+			}}}
 		}
 		return err
 	}
 	out, _, code = a.script(waited, []string{"-o", "csv"}, "begin", "get a", "put b 1", "explain commit")
-	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,7,0,0,0,0,,conflict,overtaken\n") {
+	if code != exitConflict || !strings.HasSuffix(out, "1,commit,10,anchor,1,127.0.0.1:7401,0,1,,7,0,0,0,0,,conflict,overtaken\n1,prepare,11,participant,2,127.0.0.1:7402,0,9,3,0,0,5,0,30,,ok,\n") {
 		t.Errorf("exit code %d, printed %q", code, out)
 	}
 	a.fake.FailWith(nil)

@@ -1708,6 +1708,7 @@ type Error struct {
 	Id            []byte                 `protobuf:"bytes,12,opt,name=id,proto3" json:"id,omitempty"`
 	Timing        []byte                 `protobuf:"bytes,13,opt,name=timing,proto3" json:"timing,omitempty"`  // laid out as in FORMAT.md, if the request asked for it
 	Oldest        uint64                 `protobuf:"varint,14,opt,name=oldest,proto3" json:"oldest,omitempty"` // timestamp
+	Closed        uint64                 `protobuf:"varint,15,opt,name=closed,proto3" json:"closed,omitempty"` // timestamp up to which this replica answers the reads that any may; 0 = none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1836,6 +1837,13 @@ func (x *Error) GetTiming() []byte {
 func (x *Error) GetOldest() uint64 {
 	if x != nil {
 		return x.Oldest
+	}
+	return 0
+}
+
+func (x *Error) GetClosed() uint64 {
+	if x != nil {
+		return x.Closed
 	}
 	return 0
 }
@@ -2903,7 +2911,8 @@ type StatusResponse struct {
 	Nodes         []*NodeReport          `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Partitions    *PartitionCounts       `protobuf:"bytes,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	Unhealthy     []string               `protobuf:"bytes,5,rep,name=unhealthy,proto3" json:"unhealthy,omitempty"`
-	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"` // the oldest timestamp that open snapshots hold
+	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"`                            // the oldest timestamp that open snapshots hold
+	HeldUntil     uint64                 `protobuf:"varint,7,opt,name=held_until,json=heldUntil,proto3" json:"held_until,omitempty"` // it stands while no timestamp above this may be granted, if nobody renews it; 0 = nothing is held
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2976,6 +2985,13 @@ func (x *StatusResponse) GetUnhealthy() []string {
 func (x *StatusResponse) GetHeld() uint64 {
 	if x != nil {
 		return x.Held
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetHeldUntil() uint64 {
+	if x != nil {
+		return x.HeldUntil
 	}
 	return 0
 }
@@ -4179,7 +4195,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\aOutcome\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tCOMMITTED\x10\x01\x12\v\n" +
-	"\aABORTED\x10\x02\"\xf4\x02\n" +
+	"\aABORTED\x10\x02\"\x8c\x03\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x10\n" +
@@ -4196,7 +4212,8 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x06actual\x18\v \x01(\v2\f.kvd.v1.PairR\x06actual\x12\x0e\n" +
 	"\x02id\x18\f \x01(\fR\x02id\x12\x16\n" +
 	"\x06timing\x18\r \x01(\fR\x06timing\x12\x16\n" +
-	"\x06oldest\x18\x0e \x01(\x04R\x06oldest\"A\n" +
+	"\x06oldest\x18\x0e \x01(\x04R\x06oldest\x12\x16\n" +
+	"\x06closed\x18\x0f \x01(\x04R\x06closed\"A\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12\x12\n" +
@@ -4276,7 +4293,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\x04R\x04node\x12&\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\"\x0f\n" +
-	"\rStatusRequest\"\xe5\x01\n" +
+	"\rStatusRequest\"\x84\x02\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12\x1f\n" +
@@ -4287,7 +4304,9 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"partitions\x18\x04 \x01(\v2\x17.kvd.v1.PartitionCountsR\n" +
 	"partitions\x12\x1c\n" +
 	"\tunhealthy\x18\x05 \x03(\tR\tunhealthy\x12\x12\n" +
-	"\x04held\x18\x06 \x01(\x04R\x04held\"\xc4\x01\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\x12\x1d\n" +
+	"\n" +
+	"held_until\x18\a \x01(\x04R\theldUntil\"\xc4\x01\n" +
 	"\n" +
 	"NodeReport\x12$\n" +
 	"\x04info\x18\x01 \x01(\v2\x10.kvd.v1.NodeInfoR\x04info\x12\x1a\n" +

@@ -81,7 +81,7 @@ func JoinOf(m *kvpb.JoinResponse) *kv.JoinAnswer {
 // StatusMessage is a cluster's state as a message.
 func StatusMessage(s *kv.Status) *kvpb.StatusResponse {
 	m := &kvpb.StatusResponse{
-		ClusterId: s.ClusterID, CoreLeader: uint64(s.CoreLeader), Unhealthy: s.Unhealthy, Held: uint64(s.Held),
+		ClusterId: s.ClusterID, CoreLeader: uint64(s.CoreLeader), Unhealthy: s.Unhealthy, Held: uint64(s.Held), HeldUntil: uint64(s.HeldUntil),
 		Partitions: &kvpb.PartitionCounts{
 			Total: int64(s.Partitions.Total), UnderReplicated: int64(s.Partitions.UnderReplicated),
 			Unavailable: int64(s.Partitions.Unavailable), Unknown: int64(s.Partitions.Unknown),
@@ -100,7 +100,7 @@ func StatusMessage(s *kv.Status) *kvpb.StatusResponse {
 func StatusOf(m *kvpb.StatusResponse) *kv.Status {
 	c := m.GetPartitions()
 	s := &kv.Status{
-		ClusterID: m.GetClusterId(), CoreLeader: kv.NodeID(m.GetCoreLeader()), Unhealthy: m.GetUnhealthy(), Held: kv.Timestamp(m.GetHeld()),
+		ClusterID: m.GetClusterId(), CoreLeader: kv.NodeID(m.GetCoreLeader()), Unhealthy: m.GetUnhealthy(), Held: kv.Timestamp(m.GetHeld()), HeldUntil: kv.Timestamp(m.GetHeldUntil()),
 		Partitions: kv.PartitionCounts{
 			Total: int(c.GetTotal()), UnderReplicated: int(c.GetUnderReplicated()), Unavailable: int(c.GetUnavailable()), Unknown: int(c.GetUnknown()),
 		},

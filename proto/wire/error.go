@@ -139,7 +139,7 @@ func ErrorMessage(e *kv.Error) *kvpb.Error {
 	m := &kvpb.Error{
 		Kind: uint32(e.Kind), Message: strings.ToValidUTF8(e.Message, "?"), Key: e.Key, Leader: uint64(e.Leader),
 		Partition: uint64(e.Partition), Term: uint64(e.Term), What: strings.ToValidUTF8(e.What, "?"),
-		LimitValue: e.LimitValue, Got: e.Got, Oldest: uint64(e.Oldest),
+		LimitValue: e.LimitValue, Got: e.Got, Oldest: uint64(e.Oldest), Closed: uint64(e.Closed),
 	}
 	for _, d := range e.Descriptors {
 		m.Descriptors = append(m.Descriptors, descriptorMessage(d))
@@ -161,7 +161,7 @@ func ErrorOf(m *kvpb.Error) *kv.Error {
 	e := &kv.Error{
 		Kind: kv.Kind(m.GetKind()), Message: m.GetMessage(), Key: m.GetKey(), Leader: kv.NodeID(m.GetLeader()),
 		Partition: kv.PartitionID(m.GetPartition()), Term: kv.Term(m.GetTerm()), What: m.GetWhat(),
-		LimitValue: m.GetLimitValue(), Got: m.GetGot(), Oldest: kv.Timestamp(m.GetOldest()),
+		LimitValue: m.GetLimitValue(), Got: m.GetGot(), Oldest: kv.Timestamp(m.GetOldest()), Closed: kv.Timestamp(m.GetClosed()),
 	}
 	if k := m.GetKind(); k == 0 || k > uint32(kv.KindMax) {
 		e.Kind = kv.Internal

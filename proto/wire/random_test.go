@@ -147,7 +147,7 @@ func randomWrite(rng *rand.Rand) kv.Write {
 func randomError(rng *rand.Rand, k kv.Kind) *kv.Error {
 	e := &kv.Error{
 		Kind: k, Message: "message", Key: randomBytes(rng, 20), Leader: kv.NodeID(rng.Uint64()), Partition: 5, Term: kv.Term(rng.Uint64()),
-		What: "what", LimitValue: -1, Got: 1 << 50, Actual: &kv.Row{Key: []byte("k"), Value: []byte("v"), Version: 9},
+		What: "what", Oldest: 11, Closed: kv.Timestamp(rng.Uint64()), LimitValue: -1, Got: 1 << 50, Actual: &kv.Row{Key: []byte("k"), Value: []byte("v"), Version: 9},
 	}
 	e.Descriptors = []*kv.Descriptor{{
 		Partition: 3, Keyspace: 4, Span: kv.Span{Start: kv.Key("a"), End: kv.Key("b")}, Generation: 6, NextReplica: 7,
@@ -165,7 +165,7 @@ func randomTiming(rng *rand.Rand) *kv.Timing {
 	spent := func() kv.Spent {
 		return kv.Spent{LockWait: micros(), Draw: micros(), Consensus: micros(), Storage: micros()}
 	}
-	return &kv.Timing{Spent: spent(), Parts: list(rng, 3, func() kv.PartTiming {
-		return kv.PartTiming{Partition: kv.PartitionID(rng.Uint64()), Elapsed: micros(), Spent: spent()}
+	return &kv.Timing{Node: kv.NodeID(rng.Uint64()), Spent: spent(), Parts: list(rng, 3, func() kv.PartTiming {
+		return kv.PartTiming{Partition: kv.PartitionID(rng.Uint64()), Node: kv.NodeID(rng.Uint64()), Elapsed: micros(), Staged: micros(), Spent: spent()}
 	})}
 }

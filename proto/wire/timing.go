@@ -9,12 +9,15 @@ import (
 )
 
 func appendTiming(b []byte, t *kv.Timing) []byte {
+	b = binary.AppendUvarint(b, uint64(t.Node))
 	b = appendSpent(b, &t.Spent)
 	b = binary.AppendUvarint(b, uint64(len(t.Parts)))
 	for i := range t.Parts {
 		p := &t.Parts[i]
 		b = binary.AppendUvarint(b, uint64(p.Partition))
+		b = binary.AppendUvarint(b, uint64(p.Node))
 		b = appendMicros(b, p.Elapsed)
+		b = appendMicros(b, p.Staged)
 		b = appendSpent(b, &p.Spent)
 	}
 	return b
@@ -32,11 +35,13 @@ func appendMicros(b []byte, d time.Duration) []byte {
 }
 
 func decodeTiming(r *reader) *kv.Timing {
-	t := &kv.Timing{Spent: decodeSpent(r)}
+	t := &kv.Timing{Node: kv.NodeID(r.uvarint()), Spent: decodeSpent(r)}
 	if n := r.count(); n > 0 {
 		t.Parts = make([]kv.PartTiming, 0, n)
 		for range n {
-			t.Parts = append(t.Parts, kv.PartTiming{Partition: kv.PartitionID(r.uvarint()), Elapsed: r.micros(), Spent: decodeSpent(r)})
+			t.Parts = append(t.Parts, kv.PartTiming{
+				Partition: kv.PartitionID(r.uvarint()), Node: kv.NodeID(r.uvarint()), Elapsed: r.micros(), Staged: r.micros(), Spent: decodeSpent(r),
+			})
 		}
 	}
 	return t

@@ -83,7 +83,7 @@ func (f *Fake) Status(ctx context.Context) (*kv.Status, error) {
 		return nil, err
 	}
 	defer f.mu.Unlock()
-	s := &kv.Status{ClusterID: 77, CoreLeader: 1, Partitions: kv.PartitionCounts{Total: len(f.keyspaces) + 1, UnderReplicated: 1}}
+	s := &kv.Status{ClusterID: 77, CoreLeader: 1, Held: 1 << 50, HeldUntil: 2 << 50, Partitions: kv.PartitionCounts{Total: len(f.keyspaces) + 1, UnderReplicated: 1}}
 	for _, n := range nodes {
 		s.Nodes = append(s.Nodes, kv.NodeReport{Info: n, Liveness: kv.NodeLive, LastHeard: 40 * time.Millisecond, Leaders: 1, Replicas: 2, Bytes: 100})
 	}

@@ -126,6 +126,13 @@ func note(ctx context.Context, op string, err error) {
 	}
 	if e := kv.AsError(err); e != nil && e.Timing != nil {
 		r.Spent = e.Timing.Spent
+		for i := range e.Timing.Parts {
+			p := &e.Timing.Parts[i]
+			r.Participants = append(r.Participants, store.Request{
+				Method: "prepare", Role: store.RoleParticipant, Node: nodes[p.Node-1].Address, Partition: uint64(p.Partition),
+				Start: r.Start, Elapsed: p.Elapsed, Staged: p.Staged, Bytes: 30, Spent: p.Spent,
+			})
+		}
 	}
 	if err == nil {
 		r.Bytes, r.Timestamp, r.Spent.Storage = 20, kv.MakeTimestamp(1_795_500_000_000, 0), 10*time.Microsecond
