@@ -342,8 +342,12 @@ func (b *Batch) Commit() error {
 	}
 	size := b.b.Len() + perEntryBytes*int(b.b.Count())
 	err := wrapError("committing a batch", b.b.Commit(pebble.NoSync))
+	if err == nil {
+		b.e.recent.committed(&b.locks)
+	}
 	b.Discard()
 	if err != nil {
+		b.e.recent.forget()
 		return err
 	}
 	return b.e.committed(size, b.deletes)

@@ -20,6 +20,7 @@ type Engine struct {
 	staging   string // directory of tables being received
 	retained  retained
 	unflushed unflushed
+	recent    recentLocks
 
 	// Deterministic only.
 	flushes int                  // since the last compaction

@@ -160,6 +160,7 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	if err == nil {
 		s.e.retained.raise(s.args.Partition, state.GC)
 		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
+		s.e.recent.forget()
 		err = wrapError("taking in a snapshot", err)
 	}
 	if err != nil {

@@ -49,17 +49,20 @@ func BenchmarkLockOn(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeLock takes locks of the store, of the batch, and none.
+// BenchmarkTakeLock takes locks that were put lately, long ago, in the same batch, and none.
 func BenchmarkTakeLock(b *testing.B) {
-	for _, from := range []string{"store", "batch", "nowhere"} {
+	for _, from := range []string{"recent", "store", "batch", "nowhere"} {
 		b.Run(from, func(b *testing.B) {
 			e := benchStore(b, benchKeys, 1, true)
 			l := exclusive(benchKey(77), 1)
 			batch := e.NewBatch()
-			if from == "store" {
+			if from == "recent" || from == "store" {
 				must(b, batch.PutLock(l))
 			}
 			must(b, batch.Commit())
+			if from == "store" {
+				e.recent.forget()
+			}
 			must(b, e.Flush())
 			batch = e.NewBatch()
 			b.ReportAllocs()

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -422,4 +423,72 @@ func TestCheckOfResolvedVersions(t *testing.T) {
 	}
 	b.Discard()
 	must(t, e.Close())
+}
+
+// What is known of recent locks is what the store has: after batches, removals of spans, snapshots and a restart, and
+// however many there are.
+func TestRecentLocks(t *testing.T) {
+	fs := NewMemFS()
+	e := openTest(t, Options{FS: fs, Deterministic: true})
+	lock := func(i int, bytes int) *Lock {
+		return &Lock{Key: kv.MakeKey(7, fmt.Appendf(nil, "%06d", i)), Strength: Exclusive, Attempt: kv.Attempt{ID: kv.TxID{byte(i), byte(i >> 8)}, Anchor: kv.MakeKey(7, nil)}, Write: kv.WritePut, Value: make([]byte, bytes)}
+	}
+	commit := func(do func(b *Batch)) {
+		b := e.NewBatch()
+		do(b)
+		must(t, b.Commit())
+	}
+	take := func(i int) (found bool) {
+		b := e.NewBatch()
+		defer b.Discard()
+		l := lock(i, 0)
+		got, found, err := b.TakeLock(l.Key, Exclusive, l.ID)
+		must(t, err)
+		if found && (got.ID != l.ID || got.Write != kv.WritePut) {
+			t.Errorf("lock %d is %+v", i, got)
+		}
+		return found
+	}
+	const many = recentLocksMax + 100
+	commit(func(b *Batch) {
+		for i := range many {
+			must(t, b.PutLock(lock(i, i%2*recentLockBytesMax)))
+		}
+	})
+	if n := len(e.recent.at); n != many/2 {
+		t.Errorf("%d locks are at hand, want the %d small ones", n, many/2)
+	}
+	commit(func(b *Batch) {
+		for i := range many {
+			must(t, b.PutLock(lock(i, 10)))
+		}
+	})
+	if n := len(e.recent.at); n != recentLocksMax {
+		t.Errorf("%d locks are at hand, want %d", n, recentLocksMax)
+	}
+	for i := range many {
+		if !take(i) {
+			t.Fatalf("lock %d of %d is not there", i, many)
+		}
+	}
+	commit(func(b *Batch) { must(t, b.DeleteLock(lock(3, 0).Key, Exclusive, lock(3, 0).ID)) })
+	if take(3) || !take(4) {
+		t.Error("lock 3 was removed, lock 4 was not")
+	}
+	b := e.NewBatch()
+	must(t, b.DeleteLock(lock(4, 0).Key, Exclusive, lock(4, 0).ID))
+	b.Discard()
+	if !take(4) {
+		t.Error("a batch that was not committed took lock 4")
+	}
+	commit(func(b *Batch) { must(t, b.DeleteReplica(1, kv.Keyspace{ID: 7}.Span())) })
+	if take(4) || take(many-1) {
+		t.Error("locks of a replica that is gone are found")
+	}
+	commit(func(b *Batch) { must(t, b.PutLock(lock(5, 10))) })
+	must(t, e.Close())
+	e = openTest(t, Options{FS: fs, Deterministic: true})
+	if !take(5) {
+		t.Error("lock 5 is gone after a restart")
+	}
 }

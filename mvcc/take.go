@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -46,6 +47,51 @@ func (p *pendingLocks) get(ek []byte, k kv.Key) (stored []byte, known bool) {
 // dropped reports whether the batch has removed everything on k.
 func (p *pendingLocks) dropped(k kv.Key) bool {
 	return slices.ContainsFunc(p.spans, func(s kv.Span) bool { return s.Contains(k) })
+}
+
+// Bounds of recentLocks. What is beyond them is read from the store.
+const (
+	recentLocksMax     = 1 << 12
+	recentLockBytesMax = 4 << 10 // of one lock as stored
+)
+
+// recentLocks has locks of the committed state, as stored, by engine key: most are taken within
+// milliseconds, and a search in a large memtable costs more than all else that a resolve does. It
+// never has one that is not in the store.
+type recentLocks struct {
+	mu sync.Mutex
+	at map[string][]byte
+}
+
+func (r *recentLocks) get(ek []byte) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at[string(ek)]
+}
+
+// committed takes over what a batch did.
+func (r *recentLocks) committed(p *pendingLocks) {
+	if len(p.at) == 0 && len(p.spans) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(p.spans) > 0 || r.at == nil {
+		r.at = map[string][]byte{}
+	}
+	for ek, stored := range p.at { // in any order
+		delete(r.at, ek)
+		if stored != nil && len(r.at) < recentLocksMax && len(stored) <= recentLockBytesMax {
+			r.at[ek] = stored
+		}
+	}
+}
+
+// forget is for changes of the store that are not a batch's.
+func (r *recentLocks) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = nil
 }
 
 // PutLock writes a lock.
@@ -92,6 +138,9 @@ func (b *Batch) lockAt(ek []byte, l *Lock) (found bool, err error) {
 		if stored == nil {
 			return false, nil
 		}
+		return true, decodeLock(stored, l)
+	}
+	if stored := b.e.recent.get(ek); stored != nil {
 		return true, decodeLock(stored, l)
 	}
 	stored, closer, err := b.e.db.Get(ek)
