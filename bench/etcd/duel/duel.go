@@ -245,7 +245,7 @@ func (d *duel) round(ctx context.Context, p point, c contender, number int) (*be
 	measured := time.Duration(d.seconds*float64(time.Second)) * time.Duration(max(p.longer, 1))
 	o := bench.Options{
 		Workload: p.workload, Workers: p.workers, Keys: d.keys, ValueBytes: 100, SkipLoad: p.workload != workloadBank,
-		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1, Ordered: true, Tx: p.txOptions(c),
+		Duration: measured, Warmup: warmupOf(measured), Seed: uint64(number) + 1, Ordered: true, Tx: p.txOptions(c), Rate: p.rate,
 		Bank:    bench.BankOptions{StaleBy: -1}, // PostgreSQL keeps no older state that an audit could read
 		Observe: bench.Observe{PIDs: s.processes().pids(), Device: d.dir},
 	}

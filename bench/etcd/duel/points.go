@@ -20,6 +20,7 @@ type point struct {
 	// longer is how many times as long as others a round takes, 0 is 1: where contenders share servers,
 	// what one has written is flushed and compacted in the other's turn if turns are short.
 	longer     int
+	rate       float64         // operations a second, each timed from its planned start; 0: as many as there can be
 	tx         bench.TxOptions // of the workload tx
 	contenders []contender
 	verdicts   []verdict

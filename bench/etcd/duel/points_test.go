@@ -52,13 +52,13 @@ func TestChoose(t *testing.T) {
 		t.Errorf("%d points, %v; want the %d of speed", len(speed), err, len(speedPoints))
 	}
 	second, err := choose("transactions", both)
-	if err != nil || len(second) != 12 || second[0].name != "tx2one" || second[11].name != "ycsb-f" {
-		t.Errorf("%v, %v; want the twelve points of transactions", second, err)
+	if err != nil || len(second) != 13 || second[0].name != "tx2one" || second[12].name != "ycsb-f" {
+		t.Errorf("%v, %v; want the thirteen points of transactions", second, err)
 	}
 	if all, err := choose("transactions,speed", both); err != nil || len(all) != len(points) {
 		t.Errorf("%d points, %v; want all %d", len(all), err, len(points))
 	}
-	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 13 || mixed[0].name != "put64" {
+	if mixed, err := choose("transactions,put64", both); err != nil || len(mixed) != 14 || mixed[0].name != "put64" {
 		t.Errorf("%v, %v; want a point and a group", mixed, err)
 	}
 	two, err := choose("scan100,put1", both)
