@@ -42,7 +42,7 @@ func (s *draws) take(token uint64) drawer {
 	}
 	d := s.queue.At(int(token - s.first))
 	asker := d.drawer
-	d.drawer, s.answered = nil, true
+	d.drawer = nil
 	for s.queue.Len() > 0 && s.queue.At(0).drawer == nil {
 		s.queue.Pop()
 		s.first++

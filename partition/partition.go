@@ -184,6 +184,7 @@ func (p *Partition) Drawn(token uint64, ts kv.Timestamp) {
 		l.propose(c)
 		return
 	}
+	l.draws.answered = true // of one that was given up, too: it was drawn in this term
 	if d := l.draws.take(token); d != nil {
 		d.drawn(l, ts)
 		l.run()
