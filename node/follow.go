@@ -22,8 +22,9 @@ type follow struct {
 }
 
 const (
-	followsMax    = 1 << 14                     // waiting at once
-	followTimeout = kv.Instant(2 * time.Second) // then the leader is named
+	followsMax = 1 << 14 // waiting at once
+	// followTimeout is after how long the leader is named. It is less than what a client waits for a near replica.
+	followTimeout = kv.Instant(500 * time.Millisecond)
 )
 
 // staleness is what a read says of how old it may be; false: only the leader may answer.
@@ -53,7 +54,12 @@ func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool
 		at = closed
 	}
 	if at == 0 || at > closed {
-		r.group.Wanted()
+		if r.group.Leads() {
+			return false // it is about to serve
+		}
+		if r.group.LeaderNode() == 0 {
+			r.group.Wanted()
+		}
 		e := n.notClosed(r)
 		if req.Trace {
 			e.Timing = &kv.Timing{Node: n.id.Node} // it waited for nothing
@@ -61,7 +67,9 @@ func (n *Node) answersAsFollower(r *replica, id RequestID, req *kv.Request) bool
 		n.reply(id, nil, e)
 		return true
 	}
-	n.readFollowing(partition.FollowerTask(id, req, at, n.system.heard, r.group.Replica(), r.group.Applied()))
+	t := partition.FollowerTask(id, req, at, n.system.heard, r.group.Replica(), r.group.Applied())
+	t.On(n.id.Node)
+	n.readFollowing(t)
 	return true
 }
 

@@ -78,6 +78,7 @@ func (l *leader) begin(k *claim) {
 	l.tickets.remove(&k.ticket)
 	r := k.read
 	k.read = nil
+	r.task.timer.end(l, waiting)
 	l.claimed(r, k.ticket.id)
 }
 

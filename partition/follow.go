@@ -48,6 +48,13 @@ func FollowerTask(id RequestID, q *kv.Request, at, heard kv.Timestamp, replica k
 	return t
 }
 
+// On says to those who ask where the time goes on which node the task is.
+func (t *ReadTask) On(node kv.NodeID) {
+	if t.timer != nil {
+		t.timer.spent.Node = node
+	}
+}
+
 // Follows reports whether the task was made by FollowerTask.
 func (t *ReadTask) Follows() bool { return t.follow != nil }
 
