@@ -33,7 +33,7 @@ type CallDone struct {
 type calls struct {
 	seq      uint64                       // begins with the incarnation: an answer to an earlier life is nobody's
 	byNumber map[uint64]*call             // under way; never iterated
-	waited   int                          // of those, which somebody waits for: all but Resolves
+	awaited  map[kv.NodeID]int            // of those, which somebody waits for, by node: all but Resolves
 	list     []*call                      // in the order of asking; ended ones have no rep
 	failed   []*call                      // to be answered at the next tick: a sink's calls do not re-enter the partition
 	leaders  map[kv.PartitionID]kv.NodeID // as far as answers have told
@@ -59,8 +59,9 @@ const (
 	callTimeout = kv.Instant(time.Second) // for all hops together; above parkMax, so that a replica without a leader can say so
 	hopsMax     = 3                       // beyond the node asked first: the core, a replica, the leader
 	leadersMax  = 1 << 12                 // hints kept
-	// ridesFrom is from how many calls on, that others wait for, a Resolve goes with other messages: then there
-	// will be one within a round trip. Who meets a lock before that asks what became of it.
+	// ridesFrom is from how many calls on, that others wait for at a node, a Resolve to that node goes with other
+	// messages: each of the calls is followed by some. At the latest it goes at the next slow tick. Whoever meets a
+	// lock before that asks what became of it.
 	ridesFrom = 3
 )
 
@@ -148,7 +149,7 @@ func (n *Node) dispatch(x *call, node kv.NodeID, find bool) {
 	if find {
 		m.Request, m.Find = nil, x.req.Partition
 	}
-	if x.req.Resolve != nil && c.waited >= ridesFrom {
+	if q := x.req.Resolve; q != nil && q.Commit != 0 && c.awaited[node] >= ridesFrom {
 		n.sendLazily(node, Message{Call: m})
 		return
 	}
@@ -158,7 +159,7 @@ func (n *Node) dispatch(x *call, node kv.NodeID, find bool) {
 func (c *calls) add(x *call) {
 	c.byNumber[x.number] = x
 	if x.req.Resolve == nil {
-		c.waited++
+		c.awaited[x.node]++
 	}
 }
 
@@ -168,8 +169,11 @@ func (c *calls) remove(x *call) {
 		return
 	}
 	delete(c.byNumber, x.number)
-	if x.req.Resolve == nil {
-		c.waited--
+	if x.req.Resolve != nil {
+		return
+	}
+	if c.awaited[x.node]--; c.awaited[x.node] == 0 {
+		delete(c.awaited, x.node)
 	}
 }
 

@@ -71,8 +71,8 @@ func TestResolvesRide(t *testing.T) {
 	}
 	n.calls.leaders[99] = other
 	for range ridesFrom {
-		if resolve() != 1 || n.calls.waited != 0 {
-			t.Fatalf("nobody waits for the %d calls under way, and a Resolve does not go at once", n.calls.waited)
+		if resolve() != 1 || len(n.calls.awaited) != 0 {
+			t.Fatalf("nobody waits for the calls under way (%v), and a Resolve does not go at once", n.calls.awaited)
 		}
 	}
 	for i := range ridesFrom {
@@ -81,14 +81,14 @@ func TestResolvesRide(t *testing.T) {
 		n.begin(&call{rep: from, term: from.term, at: n.now, req: q})
 	}
 	if resolve() != 0 || len(n.called.lazy) != 1 {
-		t.Errorf("%d calls are waited for, yet a Resolve goes by itself", n.calls.waited)
+		t.Errorf("%v calls are waited for, yet a Resolve goes by itself", n.calls.awaited)
 	}
 	n.out.Sends = nil
 	n.send(other, Message{CallDone: &CallDone{Number: 1}})
 	if n.called.lazy.board(n); len(n.out.Sends) != 2 || n.out.Sends[1].Message.Call.Request.Resolve == nil {
 		t.Errorf("it does not go with the next message: %+v", n.out.Sends)
 	}
-	if n.calls.lost(n, other); n.calls.waited != 0 || len(n.calls.byNumber) != 0 {
-		t.Errorf("%d calls are waited for, %d under way, after all were given up", n.calls.waited, len(n.calls.byNumber))
+	if n.calls.lost(n, other); len(n.calls.awaited) != 0 || len(n.calls.byNumber) != 0 {
+		t.Errorf("%v calls are waited for, %d under way, after all were given up", n.calls.awaited, len(n.calls.byNumber))
 	}
 }

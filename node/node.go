@@ -69,7 +69,7 @@ func New(now kv.Instant, cfg Config, id Identity, boot Boot) (*Node, error) {
 	if !invariant.Mutated(invariant.DrawSeqRestarts) {
 		n.draws.seq = id.Incarnation << 32 // a grant that an earlier life asked for is nobody's (B1)
 	}
-	n.calls = calls{seq: id.Incarnation << 32, byNumber: map[uint64]*call{}, leaders: map[kv.PartitionID]kv.NodeID{}, answered: answered}
+	n.calls = calls{seq: id.Incarnation << 32, byNumber: map[uint64]*call{}, awaited: map[kv.NodeID]int{}, leaders: map[kv.PartitionID]kv.NodeID{}, answered: answered}
 	n.called.open = map[RequestID]caller{}
 	n.follows.open = map[RequestID]*follow{}
 	n.closed.epoch = id.Incarnation << 32 // a table of an earlier life is older
