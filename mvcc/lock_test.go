@@ -450,21 +450,21 @@ func TestRecentLocks(t *testing.T) {
 		return found
 	}
 	const many = recentLocksMax + 100
-	commit(func(b *Batch) {
-		for i := range many {
-			must(t, b.PutLock(lock(i, i%2*recentLockBytesMax)))
+	for _, x := range []struct{ from, to, bytes, want int }{
+		{0, 100, recentLockBytesMax, 0},                   // large ones
+		{0, recentLocksMax, 10, recentLocksMax},           // as many as there may be
+		{recentLocksMax, many, 10, many - recentLocksMax}, // the older ones have to go
+		{0, many, 10, 0},                                  // too many at once
+		{0, 10, 10, 10},
+	} {
+		commit(func(b *Batch) {
+			for i := x.from; i < x.to; i++ {
+				must(t, b.PutLock(lock(i, x.bytes)))
+			}
+		})
+		if n := len(e.recent.at); n != x.want {
+			t.Errorf("after locks %d to %d there are %d at hand, want %d", x.from, x.to, n, x.want)
 		}
-	})
-	if n := len(e.recent.at); n != many/2 {
-		t.Errorf("%d locks are at hand, want the %d small ones", n, many/2)
-	}
-	commit(func(b *Batch) {
-		for i := range many {
-			must(t, b.PutLock(lock(i, 10)))
-		}
-	})
-	if n := len(e.recent.at); n != recentLocksMax {
-		t.Errorf("%d locks are at hand, want %d", n, recentLocksMax)
 	}
 	for i := range many {
 		if !take(i) {

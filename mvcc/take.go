@@ -76,12 +76,12 @@ func (r *recentLocks) committed(p *pendingLocks) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(p.spans) > 0 || r.at == nil {
-		r.at = map[string][]byte{}
+	if len(p.spans) > 0 || r.at == nil || len(r.at)+len(p.at) > recentLocksMax {
+		r.at = map[string][]byte{} // all at once, so that what is left hangs on no order
 	}
 	for ek, stored := range p.at { // in any order
 		delete(r.at, ek)
-		if stored != nil && len(r.at) < recentLocksMax && len(stored) <= recentLockBytesMax {
+		if stored != nil && len(p.at) <= recentLocksMax && len(stored) <= recentLockBytesMax {
 			r.at[ek] = stored
 		}
 	}
