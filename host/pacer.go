@@ -14,7 +14,10 @@ import (
 const (
 	paceSlice    = 500 * time.Microsecond // of work, about
 	paceLate     = 200 * time.Microsecond // with a core to spare it is 5 to 50; on full cores half are later
+	paceWorkMax  = 4 * paceSlice          // what a slice counts for at most: it may have waited for the disk, or for a core
 	paceRestMin  = 2 * time.Millisecond   // shorter rests come together: timers are no finer than 1 ms
+	paceRestMax  = 50 * time.Millisecond  // at once
+	paceAgeMax   = time.Second            // of a read: an older one rests no more, since somebody waits for it
 	paceShareMin = 0.04                   // of a core, whatever the others need
 	// paceDown and paceUp hold the share where a third of the slices find others waiting.
 	paceDown = 0.7
@@ -25,6 +28,8 @@ const (
 type pacer struct {
 	now    func() kv.Instant
 	yield  func()              // lets others go first
+	asked  kv.Instant          // when the read came
+	slept  time.Duration       // altogether
 	sleep  func(time.Duration) // about so long
 	share  float64             // of a core, from paceShareMin to 1
 	worked time.Duration       // in this slice
@@ -33,11 +38,14 @@ type pacer struct {
 }
 
 func newPacer(now func() kv.Instant, sleep func(time.Duration)) *pacer {
-	return &pacer{now: now, sleep: sleep, share: 1, yield: func() { runtime.Gosched(); yield() }}
+	return &pacer{now: now, sleep: sleep, share: 1, yield: func() { runtime.Gosched(); standBack() }}
 }
 
-// begin goes on after a time that was neither work nor rest.
-func (p *pacer) begin() { p.began = p.now() }
+// begin goes on, with a read that came at asked, after a time that was neither work nor rest.
+func (p *pacer) begin(asked kv.Instant) { p.began, p.asked = p.now(), asked }
+
+// working is a clock that stands still during rests.
+func (p *pacer) working() kv.Instant { return p.now().Add(-p.slept) }
 
 // breathe ends the slice if it has lasted long enough, rests if that is due, and begins another.
 func (p *pacer) breathe() {
@@ -53,12 +61,14 @@ func (p *pacer) breathe() {
 	} else {
 		p.share = min(1, p.share*paceUp)
 	}
-	p.owed += time.Duration(float64(p.worked) * (1/p.share - 1))
-	if p.worked = 0; p.owed < paceRestMin {
+	p.owed = min(p.owed+time.Duration(float64(min(p.worked, paceWorkMax))*(1/p.share-1)), paceRestMax)
+	if p.worked = 0; p.owed < paceRestMin || time.Duration(now-p.asked) > paceAgeMax {
 		return
 	}
 	p.sleep(p.owed)
 	now = p.now()
-	p.owed -= time.Duration(now - p.began)
+	rested := time.Duration(now - p.began)
+	p.slept += rested
+	p.owed = max(p.owed-rested, -paceRestMin)
 	p.began = now
 }

@@ -30,7 +30,7 @@ func (w *pacedWorld) pacer() *pacer {
 
 // work is so much work, in steps of 100 µs.
 func (w *pacedWorld) work(p *pacer, d time.Duration) {
-	p.begin()
+	p.begin(w.now)
 	for range d / (100 * time.Microsecond) {
 		w.now = w.now.Add(100 * time.Microsecond)
 		p.breathe()
@@ -45,12 +45,16 @@ func TestPaceOfScans(t *testing.T) {
 		t.Errorf("nobody waits, yet it rested %d times, at a share of %v", w.rests, p.share)
 	}
 	w.wait = paceLate + 1
-	w.work(p, time.Second)
+	for range 10 {
+		w.work(p, 10*time.Millisecond)
+	}
 	if p.share != paceShareMin {
 		t.Errorf("others wait, yet its share is %v", p.share)
 	}
 	w.slept, w.rests = 0, 0
-	w.work(p, time.Second)
+	for range 100 {
+		w.work(p, 10*time.Millisecond)
+	}
 	if least, most := 23*time.Second, 25*time.Second; w.slept < least || w.slept > most {
 		t.Errorf("at the least share of %v it rested %v for a second of work, want %v to %v", paceShareMin, w.slept, least, most)
 	}
@@ -73,6 +77,30 @@ func TestPaceCountsWhatItSlept(t *testing.T) {
 	}
 	if worked := time.Second; w.slept < worked/10 || w.slept > worked/8 {
 		t.Errorf("at a share of 0.9 it rested %v in %v of work", w.slept, worked)
+	}
+}
+
+// A slice that took long for other reasons than work counts for little, and a read that is old rests no more.
+func TestPaceHasBounds(t *testing.T) {
+	w := pacedWorld{wait: paceLate + 1}
+	p := w.pacer()
+	p.share = paceShareMin
+	p.begin(w.now)
+	w.now = w.now.Add(10 * time.Second) // the machine stood still
+	p.breathe()
+	if w.rests != 0 {
+		t.Errorf("a read that is %v old rested", 10*time.Second)
+	}
+	p.begin(w.now)
+	w.now = w.now.Add(900 * time.Millisecond)
+	if p.breathe(); w.rests != 1 || w.slept > paceRestMax {
+		t.Errorf("after a long slice it rested %d times, %v", w.rests, w.slept)
+	}
+	was := p.working()
+	w.slept = 0
+	p.begin(w.now)
+	if w.work(p, 100*time.Millisecond); time.Duration(p.working()-was) > 200*time.Millisecond || w.slept < time.Second/2 {
+		t.Errorf("in 100 ms of work, %v of rest, the clock for work went on by %v", w.slept, time.Duration(p.working()-was))
 	}
 }
 
@@ -102,7 +130,11 @@ func TestReadersCloseEndsRests(t *testing.T) {
 	if l := work[0].lane(); l != laneScan {
 		t.Fatalf("a scan without a limit is in lane %d", l)
 	}
-	r.put(work)
+	gone := &call{}
+	gone.answered.Store(true)
+	q := &kv.Request{Partition: 7, Scan: &kv.Scan{Span: kv.Span{Start: kv.Key("a"), End: kv.Key("z")}}}
+	unread := &node.Read{Task: partition.FollowerTask(1, q, 3, 5, 1, 1), Bare: true}
+	r.put(append(work, lent{read: unread, call: gone}))
 	closed := make(chan struct{})
 	go func() {
 		r.close()
@@ -118,7 +150,7 @@ func TestReadersCloseEndsRests(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("a rest goes on in a closed pool")
 	}
-	if len(done) != 3 {
-		t.Errorf("%d pages of 3 were read", len(done))
+	if len(done) != 4 || unread.Result != nil || work[2].read.Result == nil {
+		t.Errorf("%d pages of 4 are done; that which nobody waits for was read: %v", len(done), unread.Result != nil)
 	}
 }

@@ -15,9 +15,9 @@ const (
 	shortScanKeysMax = 128 // a scan of no more keys counts as short
 )
 
-// readers is the pool that reads the engine off the loop. There are three lanes: for short reads, for long ones
-// that somebody waits for with latches held or a deadline, and for scans, which are paced (see pacer). One
-// worker takes short reads only, so that they never wait for others.
+// readers is the pool that reads the engine off the loop. There are three lanes: for short reads, for long work
+// that is not paced (evaluations of spans, whose commits hold latches, and digests), and for scans, which
+// are (see pacer). One worker takes short reads only, so that they never wait for others.
 type readers struct {
 	engine *mvcc.Engine
 	now    func() kv.Instant
@@ -46,6 +46,7 @@ type lent struct {
 	read   *node.Read
 	call   *call
 	digest *node.DigestTask
+	at     kv.Instant // of a scan: when it came
 }
 
 func startReaders(r *readers) {
@@ -84,6 +85,9 @@ func (r *readers) put(work []lent) {
 	var added [3]int
 	for _, w := range work {
 		l := w.lane()
+		if l == laneScan {
+			w.at = r.now()
+		}
 		r.queues[l] = append(r.queues[l], w)
 		added[l]++
 	}
@@ -140,15 +144,22 @@ func (r *readers) take(chunk []lent, w *worker) []lent {
 // cut takes what is first in a lane.
 func (r *readers) cut(chunk []lent, l lane) []lent {
 	q := r.queues[l]
-	n := min(len(q), 1)
-	if l == laneShort {
-		n = min(len(q), readChunkMax)
-	}
-	chunk = append(chunk, q[:n]...)
-	left := copy(q, q[n:])
-	clear(q[left:])
-	if r.queues[l] = q[:left]; l == laneShort && n > 0 && left > 0 {
-		r.filled.Signal()
+	switch {
+	case len(q) == 0:
+	case l == laneShort:
+		n := min(len(q), readChunkMax)
+		chunk = append(chunk, q[:n]...)
+		left := copy(q, q[n:])
+		clear(q[left:])
+		if r.queues[l] = q[:left]; left > 0 {
+			r.filled.Signal()
+		}
+	default:
+		chunk = append(chunk, q[0])
+		q[0] = lent{}
+		if r.queues[l] = q[1:]; len(q) == 1 {
+			r.queues[l] = nil
+		}
 	}
 	return chunk
 }
@@ -178,20 +189,23 @@ func (w *worker) work(r *readers) {
 // is read afterwards (L17).
 func (w *worker) run(r *readers) {
 	w.reads = w.reads[:0]
-	for _, x := range w.chunk {
-		if x.digest != nil {
+	done := make([]readDone, 0, len(w.chunk))
+	for i := range w.chunk {
+		switch x := &w.chunk[i]; {
+		case x.digest != nil:
 			x.digest.Run()
 			r.summed(x.digest)
-			continue
+		case x.call != nil && x.call.answered.Load(): // nobody waits any more
+			done = append(done, readDone{read: x.read, call: x.call})
+			x.read = nil
+		default:
+			w.reads = append(w.reads, x.read)
 		}
-		w.reads = append(w.reads, x.read)
 	}
-	if len(w.reads) == 0 {
-		return
+	if len(w.reads) > 0 {
+		w.read(r)
 	}
-	w.read(r)
 	fresh := r.now()
-	done := make([]readDone, 0, len(w.reads))
 	for _, x := range w.chunk {
 		if x.read == nil {
 			continue
@@ -207,7 +221,9 @@ func (w *worker) run(r *readers) {
 	}
 	clear(w.chunk)
 	clear(w.reads)
-	r.done(done)
+	if len(done) > 0 {
+		r.done(done)
+	}
 	if w.pace != nil {
 		w.pace.breathe()
 	}
@@ -218,6 +234,6 @@ func (w *worker) read(r *readers) {
 		node.RunReads(r.engine, w.reads, r.now, nil)
 		return
 	}
-	w.pace.begin()
-	node.RunReads(r.engine, w.reads, r.now, w.pace.breathe)
+	w.pace.begin(w.chunk[0].at)
+	node.RunReads(r.engine, w.reads, w.pace.working, w.pace.breathe)
 }

@@ -53,8 +53,8 @@ func (r *Reader) Close() {
 	r.it = nil
 }
 
-// Breathe has scans call fn every few hundred versions, so that whoever runs them can rest. nil, as in a new
-// Reader: nobody rests.
+// Breathe has scans call fn every few hundred versions, so that whoever runs them can rest: for a second or so
+// altogether, since a Reader should not live long. nil, as in a new Reader: nobody rests.
 func (r *Reader) Breathe(fn func()) { r.breathe = fn }
 
 func (r *Reader) setBounds(lo, hi []byte) {
