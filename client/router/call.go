@@ -63,19 +63,20 @@ type place struct {
 }
 
 // patienceMin is how long the first copy of a request may stay without an answer while its
-// node is alive; each further one may stay twice as long. A request that takes longer is
-// not lost by that: a commit that is sent again joins its first copy.
+// node is alive; each further one may stay twice as long, not counting those at near replicas. A request
+// that takes longer is not lost by that: a commit that is sent again joins its first copy.
 const patienceMin = 3 * time.Second
 
-// nearPatience is that of a read at a near replica, if there are others.
+// nearPatience is that of a read at a near replica which does not lead. A node that waits for what it needs
+// to know of a lock gives up sooner.
 const nearPatience = time.Second
 
 // patience is that of the copy under way.
 func (c *Call) patience() time.Duration {
-	if c.machine.Near() {
+	if c.machine.Brief() {
 		return nearPatience
 	}
-	return patienceMin << min(max(c.machine.Stats().Sends-1, 0), 6)
+	return patienceMin << min(max(c.machine.Stats().Sends-1-c.machine.NearTries(), 0), 6)
 }
 
 // delivery is what became of one copy.
@@ -334,24 +335,18 @@ func (c *Call) land(ctx context.Context, f flight) session.Action {
 		return c.landLocal(ctx, f)
 	}
 	d, ok := c.await(ctx, f.link)
+	var took time.Duration
 	if c.Op.Anywhere {
-		c.measure(ctx, f, d, ok)
+		took = time.Since(f.start)
 	}
 	next, err := c.digest(ctx, d, ok)
+	if c.Op.Anywhere {
+		c.router.noteNear(f.action.Node, d.how, took, err)
+	}
 	if c.watched() {
 		c.report(ctx, f.action, f.address, f.start, len(d.body), err)
 	}
 	return next
-}
-
-// measure notes how a node did with a read that another might have answered.
-func (c *Call) measure(ctx context.Context, f flight, d delivery, ok bool) {
-	switch {
-	case ok && (d.how == responded || d.how == errored):
-		c.router.measured(f.action.Node, time.Since(f.start))
-	case ok && d.err.Kind == kv.Unavailable, !ok && c.cause(ctx).Kind == kv.Timeout:
-		c.router.missed(f.action.Node)
-	}
 }
 
 // await is false if the call ended before the copy's fate was known.

@@ -48,6 +48,11 @@ const (
 	// A replica that is behind is asked anew, by one read, after as long as it was behind, within these bounds.
 	lagAgainMin = 200 * time.Millisecond
 	lagAgainMax = 5 * time.Second
+	// standsAfter is how long a replica has closed nothing more before it counts as one that stands still: timestamps
+	// are closed five times a second, and may wait for locks that long.
+	standsAfter = 600 * time.Millisecond
+	// lagFresh is for how long what a replica has closed is not doubted by an older refusal that comes late.
+	lagFresh = time.Second
 	// lagsMax is how many such replicas are known: if there are more, all are found out again.
 	lagsMax = 1 << 12
 	// closedLag is how far the replicas that do not lead are behind, as a rule: what is newer is asked of the
@@ -112,7 +117,7 @@ func (n *near) next(q *search) kv.NodeID {
 	var best choice
 	for _, x := range q.place.Descriptor.Replicas {
 		info, ok := q.node(x.Node)
-		if !ok || slices.Contains(q.tried, x.Node) || x.Node != q.place.Leader && n.avoids(q, x.Node) {
+		if !ok || slices.Contains(q.tried, x.Node) || n.avoids(q, x.Node) {
 			continue
 		}
 		l := n.of(x.Node)
@@ -145,7 +150,7 @@ func (n *near) avoids(q *search, node kv.NodeID) bool {
 		return true
 	}
 	x := n.lags[lagging{q.place.Descriptor.Partition, node}]
-	return x != nil && q.now.Before(x.until) && q.bound > x.reached(q.now)
+	return x != nil && node != q.place.Leader && q.now.Before(x.until) && q.bound > x.reached(q.now)
 }
 
 // reached is what a replica has closed by now, if it goes on as it did.
@@ -178,8 +183,12 @@ func (n *near) behind(at lagging, closed, heard kv.Timestamp, now time.Time) {
 	again := time.Duration(heard.UnixMillis()-closed.UnixMillis()) * time.Millisecond
 	again = min(max(again, lagAgainMin), lagAgainMax)
 	x := &lag{closed: closed, at: now, again: again, until: now.Add(again)}
-	if old := n.lags[at]; old != nil && old.closed == closed {
-		x.at, x.stands = old.at, now.Sub(old.at) >= lagAgainMin
+	switch old := n.lags[at]; {
+	case old == nil:
+	case old.closed == closed:
+		x.at, x.stands = old.at, now.Sub(old.at) >= standsAfter
+	case closed < old.closed && now.Sub(old.at) < lagFresh:
+		return
 	}
 	n.lags[at] = x
 }
@@ -199,6 +208,20 @@ func (n *near) common(locality string) int {
 		i++
 	}
 	return i
+}
+
+// noteNear notes how a node did with a read that another might have answered; how is 0 if the call ended first.
+func (r *Router) noteNear(node kv.NodeID, h how, took time.Duration, err *kv.Error) {
+	switch {
+	case h == responded && err == nil:
+		r.measured(node, took)
+	case h == errored: // it lives
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.near.of(node).lost = time.Time{}
+	case h == lost, h == 0 && took >= nearPatience:
+		r.missed(node)
+	}
 }
 
 // measured notes how long a read at a node took.
@@ -229,9 +252,11 @@ func (r *Router) noteAnswer(q *kv.Request, node kv.NodeID, at kv.Timestamp) {
 	}
 }
 
-// noteRefusal learns from a refusal how far behind its replica is. It runs under mu.
+// noteRefusal learns from a refusal how far behind its replica is; one that cannot serve at all has closed nothing.
+// It runs under mu.
 func (r *Router) noteRefusal(q *kv.Request, bound kv.Timestamp, node kv.NodeID, e *kv.Error) {
-	if e.Kind == kv.NotLeader && e.Closed < bound {
+	switch {
+	case e.Kind == kv.NotLeader && e.Closed < bound, e.Kind == kv.Unavailable, e.Kind == kv.WrongPartition:
 		now := time.Now()
 		r.near.behind(lagging{q.Partition, node}, e.Closed, r.present(now), now)
 	}

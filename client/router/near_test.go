@@ -95,8 +95,8 @@ func TestWhoDoesNotAnswerIsAvoided(t *testing.T) {
 		t.Errorf("when it answers again node %d is asked", got)
 	}
 	r.missed(1)
-	if got := order(r, 1); !slices.Equal(got, []kv.NodeID{3, 2, 1}) {
-		t.Errorf("the leader is avoided: %v", got)
+	if got := order(r, 1); !slices.Equal(got, []kv.NodeID{3, 2}) {
+		t.Errorf("the leader, which does not answer either, comes before it is its turn: %v", got)
 	}
 }
 
@@ -171,13 +171,17 @@ func TestWhoStandsStillIsAvoided(t *testing.T) {
 	want(100, 3)
 	refused(-100, 101)
 	want(102, 3) // that is too soon to tell
-	refused(-100, 200)
-	want(200, 2)
-	want(5199, 2)
-	want(5200, 3) // it is asked anew
-	refused(-50, 5201)
-	want(5250, 2)
-	want(5251, 3) // it goes on
+	refused(-100, 600)
+	want(600, 2)
+	want(5599, 2)
+	want(5600, 3) // it is asked anew
+	refused(-50, 5601)
+	want(5650, 2)
+	want(5651, 3) // it goes on
+	refused(-9000, 5700)
+	want(5700, 3) // that was said before
+	refused(-9000, 6700)
+	want(6700, 2) // that was not: it is another replica, or has lost what it had
 }
 
 // TestRefusalsTell: what a refusal says of its replica is kept, unless the replica had all that was asked for.
@@ -187,7 +191,7 @@ func TestRefusalsTell(t *testing.T) {
 	q := &kv.Request{Partition: 2}
 	bound := kv.MakeTimestamp(999_000, 0)
 	r.noteRefusal(q, bound, 3, &kv.Error{Kind: kv.NotLeader, Closed: bound}) // a lock
-	r.noteRefusal(q, bound, 3, &kv.Error{Kind: kv.Unavailable})
+	r.noteRefusal(q, bound, 3, &kv.Error{Kind: kv.Conflict})
 	if got := order(r, bound); !slices.Equal(got, []kv.NodeID{3, 2, 1}) {
 		t.Errorf("the order is %v", got)
 	}
@@ -198,6 +202,40 @@ func TestRefusalsTell(t *testing.T) {
 	r.noteAnswer(q, 3, kv.MakeTimestamp(2_000_000, 0))
 	if got := order(r, bound); !slices.Equal(got, []kv.NodeID{3, 2, 1}) {
 		t.Errorf("when it has caught up the order is %v", got)
+	}
+	for _, k := range []kv.Kind{kv.Unavailable, kv.WrongPartition} {
+		r.noteRefusal(q, bound, 3, &kv.Error{Kind: k})
+		if got := order(r, bound); !slices.Equal(got, []kv.NodeID{2, 1}) {
+			t.Errorf("after %v the order is %v", k, got)
+		}
+		r.noteAnswer(q, 3, kv.MakeTimestamp(2_000_000, 0))
+	}
+}
+
+// TestWhatTellsThatANodeIsGone: no answer does, of a wait that was long enough; any word of it tells the contrary.
+func TestWhatTellsThatANodeIsGone(t *testing.T) {
+	r := routerIn(t, "")
+	gone := func() bool { return !r.near.of(3).lost.IsZero() }
+	unavailable := kv.Errorf(kv.Unavailable, "gone")
+	for _, x := range []struct {
+		how  how
+		took time.Duration
+		err  *kv.Error
+		want bool
+	}{
+		{lost, time.Millisecond, unavailable, true},
+		{responded, time.Millisecond, nil, false},
+		{0, nearPatience - 1, kv.Errorf(kv.Timeout, "the caller's deadline was short"), false},
+		{refused, 2 * nearPatience, unavailable, false},
+		{0, nearPatience, kv.Errorf(kv.Timeout, "nothing came"), true},
+		{errored, time.Millisecond, unavailable, false},
+	} {
+		if r.noteNear(3, x.how, x.took, x.err); gone() != x.want {
+			t.Errorf("%v after %v, %v: gone is %v", x.how, x.took, x.err, gone())
+		}
+	}
+	if took := r.near.of(3).smooth; took != time.Millisecond {
+		t.Errorf("a read takes %v there: refusals are not measured", took)
 	}
 }
 

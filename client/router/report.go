@@ -52,7 +52,7 @@ func (r *Router) others(parts []kv.Part, timing *kv.Timing, refused *kv.Error) [
 		case refused == nil:
 		case refused.Partition == p.Partition:
 			x.Err = refused
-		case !x.Answered():
+		case timing != nil && !x.Answered():
 			x.Err = kv.Errorf(kv.Canceled, "the commit ended before an answer was there")
 		}
 		all[i] = x

@@ -10,6 +10,7 @@ const NearTriesMax = 3
 type near struct {
 	tried [NearTriesMax]kv.NodeID
 	n     int
+	led   bool // the last one was believed to lead
 	over  bool // for good: what follows goes where all reads go
 }
 
@@ -28,6 +29,13 @@ func (o *Op) Bound() kv.Timestamp {
 // another.
 func (c *Call) Near() bool { return c.tries.near.n > 0 && !c.tries.near.over }
 
+// Brief reports whether the copy under way need not be waited for as long as others: it went to a near replica
+// that does not lead.
+func (c *Call) Brief() bool { return c.Near() && !c.tries.near.led }
+
+// NearTries is how many copies went to near replicas.
+func (c *Call) NearTries() int { return c.tries.near.n }
+
 // nearest is the next replica to try; 0: it is the leader's turn.
 func (c *Call) nearest(p *Place) kv.NodeID {
 	t := &c.tries.near
@@ -38,6 +46,7 @@ func (c *Call) nearest(p *Place) kv.NodeID {
 		if n := c.s.Nearest(p, c.op.Bound(), t.tried[:t.n]); n != 0 {
 			t.tried[t.n] = n
 			t.n++
+			t.led = n == p.Leader
 			return n
 		}
 	}
