@@ -15,7 +15,7 @@ type callTraps struct {
 	copies []callCopy // of prepares, oldest first
 	oneway [2]int     // partitions of the workload of that name, if they are not the first two
 	rounds rounds
-	again  map[callOf]ns // when a Prepare comes once more, of the trap late
+	lateAt map[callOf]ns // when a Prepare comes once more, of the trap late
 
 	forgetting
 }
@@ -48,16 +48,16 @@ func (t *traps) called(w *World, from, to kv.NodeID, raw []byte, q *kv.Request) 
 	case q.Prepare != nil && t.byEvent["late"]:
 		if w.rng.IntN(4) == 0 {
 			d := w.between(100*ms, 5*s)
-			if t.calls.again == nil {
-				t.calls.again = map[callOf]ns{}
+			if t.calls.lateAt == nil {
+				t.calls.lateAt = map[callOf]ns{}
 			}
-			t.calls.again[callOf{q.Prepare.ID, q.Partition}] = w.now + d
+			t.calls.lateAt[callOf{q.Prepare.ID, q.Partition}] = w.now + d
 			w.late(callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}, d)
 		}
 	case q.Stage != nil && t.byEvent["late"]:
 		// The second round once more, behind the first one: if nobody asks in between, and the term is the
 		// same, it is staged again.
-		if at, ok := t.calls.again[callOf{q.Stage.ID, q.Partition}]; ok && at > w.now {
+		if at, ok := t.calls.lateAt[callOf{q.Stage.ID, q.Partition}]; ok && at > w.now {
 			d := at - w.now + w.between(ms, 20*ms)
 			w.late(callCopy{from: from, to: to, target: w.machine(to).process, raw: raw}, d)
 		}
