@@ -286,8 +286,6 @@ func TestWorkloadsAreClean(t *testing.T) {
 	}
 }
 
-// Eight workers on one record: a read-modify-write must be tried again, as a transaction or
-// as a compare-and-set, and the attempts counted.
 // What else a keyspace holds is none of a run's business.
 func TestForeignKeys(t *testing.T) {
 	for _, workload := range []string{"scan", "ycsb-e"} {
@@ -306,6 +304,8 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
+// Eight workers on one record: a read-modify-write must be tried again, as a transaction or
+// as a compare-and-set, and the attempts counted.
 func TestReadModifyWriteRetries(t *testing.T) {
 	for name, target := range map[string]func() Target{
 		"transactions":    func() Target { return newTestTarget(time.Millisecond) },

@@ -117,7 +117,7 @@ func TestMisuse(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := client.Open(soon, l.Addr().String()); !errors.Is(err, client.ErrUnavailable) || strings.HasSuffix(err.Error(), ": ") {
 		t.Errorf("nobody is there: %v", err)

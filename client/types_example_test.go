@@ -11,8 +11,9 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// fragile is connect with a switch: from its call on, no answer to a commit arrives until mend is called.
-func fragile() (c *client.Client, lose, mend, stop func()) {
+// fragile is connect with a switch: from the call of lose on, no answer to a commit arrives until mend is called.
+// done is called when a commit happens.
+func fragile() (c *client.Client, lose func(done func()), mend, stop func()) {
 	w, err := startWorld(3)
 	if err != nil {
 		log.Fatal(err)
@@ -21,9 +22,12 @@ func fragile() (c *client.Client, lose, mend, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	lose = func() {
+	lose = func(done func()) {
 		w.do(func() {
 			w.fault = func(_ *node, q *kv.Request) fault {
+				if q.Commit != nil {
+					done() // nobody sees the world before it is executed
+				}
 				if q.Commit != nil || q.Outcome != nil {
 					return silent
 				}
@@ -38,9 +42,9 @@ func fragile() (c *client.Client, lose, mend, stop func()) {
 func ExampleAmbiguousError() {
 	c, lose, mend, stop := fragile()
 	defer stop()
-	lose()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	lose(cancel) // patience ends after the commit, and before its answer
 	_, err := c.Put(ctx, []byte("k"), []byte("v"))
 	var unknown *client.AmbiguousError
 	if !errors.As(err, &unknown) {

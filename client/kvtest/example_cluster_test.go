@@ -1,8 +1,11 @@
 package kvtest_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
+	"github.com/kvd-db/kvd/client"
 	"github.com/kvd-db/kvd/client/kvtest"
 )
 
@@ -10,9 +13,18 @@ import (
 func survives(t *testing.T) {
 	cluster := kvtest.NewCluster(t, 3)
 	c := cluster.Client()
+	patient := func() context.Context { // elections take their time on a busy machine
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		return ctx
+	}
 	put := func(value string) {
 		t.Helper()
-		if _, err := c.Put(t.Context(), []byte("k"), []byte(value)); err != nil {
+		_, err := c.Update(patient(), func(_ context.Context, tx *client.Tx) error { // unlike Put it tries again
+			tx.Put([]byte("k"), []byte(value))
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -24,7 +36,7 @@ func survives(t *testing.T) {
 	cluster.Kill(1)
 	put("three")
 	cluster.Restart(1)
-	if p, err := c.Get(t.Context(), []byte("k")); err != nil || string(p.Value) != "three" {
+	if p, err := c.Get(patient(), []byte("k")); err != nil || string(p.Value) != "three" {
 		t.Errorf("%s, %v", p.Value, err)
 	}
 }

@@ -38,18 +38,19 @@ func (r *Router) Keyspace(ctx context.Context, name string) (kv.Keyspace, *kv.Er
 func (r *Router) Refresh(ctx context.Context, keyspace string) *kv.Error {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
+	var last *kv.Error
 	for failures := 0; ; failures++ {
 		f := r.startRefresh(keyspace)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return contextError(ctx, nil)
+			return contextError(ctx, last)
 		}
-		if f.err == nil || f.err.Kind != kv.Unavailable {
-			return f.err
+		if last = f.err; last == nil || last.Kind != kv.Unavailable {
+			return last
 		}
 		if !r.pause(ctx, failures) {
-			return contextError(ctx, f.err)
+			return contextError(ctx, last)
 		}
 	}
 }

@@ -122,6 +122,33 @@ func TestTimeoutAndInterrupt(t *testing.T) {
 	})
 }
 
+// TestInterruptedScriptKeepsItsExitCode: errors before Ctrl-C do not hide it, but an unknown outcome stays one.
+func TestInterruptedScriptKeepsItsExitCode(t *testing.T) {
+	for _, c := range []struct {
+		first error
+		code  int
+	}{{nil, exitInterrupted}, {store.NotFound([]byte("none")), exitInterrupted}, {storetest.Ambiguous(kv.TxID{1}), exitAmbiguous}} {
+		a := newTestApp("put first v\nput second v\nput never v\n")
+		ctx, interrupt := context.WithCancel(t.Context())
+		a.fake.FailWith(func(_ string, key []byte) error {
+			switch string(key) {
+			case "first":
+				return c.first
+			case "second":
+				interrupt()
+				return ctx.Err()
+			case "never":
+				t.Error("a line after the interrupt ran")
+			}
+			return nil
+		})
+		if code := a.report(ctx, []string{"--keep-going"}); code != c.code {
+			t.Errorf("after %v: exit code %d, want %d: %s", c.first, code, c.code, &a.err)
+		}
+		interrupt()
+	}
+}
+
 func TestVersion(t *testing.T) {
 	var v map[string]any
 	if err := json.Unmarshal([]byte(newTestApp("").must(t, "version", "-o", "json")), &v); err != nil || v["go"] == "" {

@@ -82,15 +82,15 @@ apart from operations.`,
 
 func (c *call) benchRun(cmd *cobra.Command, flags *benchFlags) error {
 	o := flags.options
-	if err := c.checkDials(cmd.Flags(), o.Workload); err != nil {
-		return err
-	}
 	if flags.noWarmup {
 		o.Warmup = -1
 	}
 	o.OpTimeout = c.globals.timeout
 	o.Observe = bench.Observe{PIDs: flags.pids, Device: flags.device, Command: c.app.args}
 	if err := o.WithDefaults().Validate(); err != nil {
+		return err
+	}
+	if err := c.checkDials(cmd.Flags(), o.Workload); err != nil {
 		return err
 	}
 	o.Observe.Progress = func(p bench.Progress) { fmt.Fprintln(c.app.err, p) }
@@ -153,7 +153,8 @@ var benchDials = map[string]func(workload string) bool{
 	"tx-hot":      func(w string) bool { return w == "tx" },
 }
 
-// checkDials refuses a zero that would be taken for the default, and says which flags have no use.
+// checkDials refuses a zero that would be taken for the default, and says which flags have no use. It
+// is for options that are valid else: of a workload that does not exist no flag has a use.
 func (c *call) checkDials(f *pflag.FlagSet, workload string) (err error) {
 	f.Visit(func(x *pflag.Flag) {
 		if used := benchDials[x.Name]; used != nil && !used(workload) {

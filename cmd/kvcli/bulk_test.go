@@ -132,6 +132,10 @@ func TestBenchTransactions(t *testing.T) {
 		!strings.Contains(talk, "--accounts has no use in the workload get\n--tx-keys has no use") {
 		t.Errorf("flags without a use: exit code %d, %s", code, talk)
 	}
+	if _, talk, code := a.run(strings.Fields("bench run --workload bnak --accounts 9 --tx-keys 3")...); code != exitUsage ||
+		!strings.Contains(talk, `no workload "bnak"`) || strings.Contains(talk, "has no use") {
+		t.Errorf("a workload that is not there: exit code %d, %s", code, talk)
+	}
 	a.must(t, "put", "account00001", "999")
 	out, talk, code := a.run("bench", "run", "--workload", "bank", "--accounts", "2", "--duration", "50ms", "--no-warmup", "--json", filepath.Join(dir, "c.json"))
 	if code != 0 {

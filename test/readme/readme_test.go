@@ -53,8 +53,8 @@ func page(t *testing.T, path string) (string, *session) {
 	return string(text), s
 }
 
-// link is a link to another file of the tree.
-var link = regexp.MustCompile(`\]\(([^):#]+)\)`)
+// link is a link to another file of the tree, or to a heading of one.
+var link = regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`)
 
 // TestTransactionsPage runs what docs/transactions.md shows.
 func TestTransactionsPage(t *testing.T) {

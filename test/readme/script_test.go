@@ -27,3 +27,14 @@ func TestScript(t *testing.T) {
 		t.Errorf("moved: %+v", moved)
 	}
 }
+
+func TestLink(t *testing.T) {
+	document := "[a](docs/a.md), [b](../b.md#part), ![c](c.png) and [d](#here), [e](https://example.com/e.md#part), f(x)"
+	var files []string
+	for _, m := range link.FindAllStringSubmatch(document, -1) {
+		files = append(files, m[1])
+	}
+	if want := []string{"docs/a.md", "../b.md", "c.png"}; !slices.Equal(files, want) {
+		t.Errorf("links to %q, want %q", files, want)
+	}
+}

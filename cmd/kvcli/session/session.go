@@ -111,7 +111,7 @@ func (s *Session) Commit(ctx context.Context) (store.Commit, error) {
 	}
 	done, err := s.tx.Commit(ctx)
 	switch kv.KindOf(err) {
-	case 0, kv.Ambiguous, kv.Expired:
+	case 0, kv.Ambiguous, kv.Expired, kv.Internal, kv.Corruption: // what leaves the client without an outcome
 		s.ended = true
 	default:
 		s.failed = true

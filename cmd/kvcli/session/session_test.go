@@ -98,6 +98,31 @@ func TestRetryAfterAnErrorOnTheWay(t *testing.T) {
 	}
 }
 
+// TestUnknownOutcomeEnds: after a commit that may have happened there is no other attempt; after one that was refused
+// there may be.
+func TestUnknownOutcomeEnds(t *testing.T) {
+	unknown := map[kv.Kind]bool{kv.Ambiguous: true, kv.Expired: true, kv.Internal: true, kv.Corruption: true}
+	for kind := kv.Kind(1); kind <= kv.KindMax; kind++ {
+		f := storetest.New()
+		s := begin(t, f)
+		if _, err := s.In("").Put(t.Context(), []byte("a"), []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		f.FailWith(func(op string, _ []byte) error {
+			if op == "commit" {
+				return kv.Errorf(kind, "no")
+			}
+			return nil
+		})
+		if _, err := s.Commit(t.Context()); kv.KindOf(err) != kind || s.Ended() != unknown[kind] || s.Failed() == unknown[kind] {
+			t.Errorf("%v: %v, ended %v, failed %v", kind, err, s.Ended(), s.Failed())
+		}
+		if _, err := s.Retry(t.Context(), func() {}); (kv.KindOf(err) == kv.Invalid) != unknown[kind] || (err == nil) == unknown[kind] {
+			t.Errorf("retry after %v: %v", kind, err)
+		}
+	}
+}
+
 func TestCommandsAreBounded(t *testing.T) {
 	s := begin(t, storetest.New())
 	s.steps = make([]step, StepsMax)

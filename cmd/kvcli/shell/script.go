@@ -27,7 +27,8 @@ type Script struct {
 	KeepGoing bool
 }
 
-// Run runs all lines. It returns the first error, after it has been told on Talk.
+// Run runs all lines. It returns the first error, after it has been told on Talk; of a script that ctx has ended
+// that it was interrupted, unless the outcome of a commit is unknown.
 func (s *Script) Run(ctx context.Context, in io.Reader) error {
 	lines := bufio.NewReaderSize(in, 64<<10)
 	var first error
@@ -35,7 +36,7 @@ func (s *Script) Run(ctx context.Context, in io.Reader) error {
 		line, err := readLine(lines)
 		switch {
 		case ctx.Err() != nil: // while it was waited for
-			err = kv.Errorf(kv.Canceled, "interrupted")
+			err = interrupted()
 		case err == io.EOF:
 			return first
 		case err == nil:
@@ -51,10 +52,23 @@ func (s *Script) Run(ctx context.Context, in io.Reader) error {
 		if first == nil {
 			first = err
 		}
-		if !s.KeepGoing || ctx.Err() != nil || errors.Is(err, errLongLine) {
+		switch {
+		case ctx.Err() != nil:
+			return interrupted(first, err)
+		case !s.KeepGoing || errors.Is(err, errLongLine):
 			return first
 		}
 	}
+}
+
+// interrupted is the error of a script that was interrupted. What may or may not have been written counts for more.
+func interrupted(errs ...error) error {
+	for _, err := range errs {
+		if k := kv.KindOf(err); k == kv.Ambiguous || k == kv.Expired {
+			return err
+		}
+	}
+	return kv.Errorf(kv.Canceled, "interrupted")
 }
 
 func (s *Script) line(ctx context.Context, line string) error {

@@ -179,6 +179,37 @@ func TestInterruptedScript(t *testing.T) {
 	}
 }
 
+// TestInterruptAfterAnError: that a script was interrupted counts for more than what failed before, but less than a
+// commit whose outcome is unknown.
+func TestInterruptAfterAnError(t *testing.T) {
+	for _, c := range []struct {
+		first, second, want kv.Kind // 0: no error
+	}{
+		{kv.NotFound, kv.Canceled, kv.Canceled},
+		{kv.NotFound, 0, kv.Canceled},
+		{kv.NotFound, kv.Invalid, kv.Canceled},
+		{kv.Ambiguous, kv.Canceled, kv.Ambiguous},
+		{kv.Expired, kv.Canceled, kv.Expired},
+		{kv.NotFound, kv.Ambiguous, kv.Ambiguous},
+	} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		s := &Script{Talk: io.Discard, Explain: error.Error, KeepGoing: true, Execute: func(_ context.Context, words []string) error {
+			kind := c.first
+			if words[0] == "second" {
+				interrupt()
+				kind = c.second
+			}
+			if kind == 0 {
+				return nil
+			}
+			return kv.Errorf(kind, "failed")
+		}}
+		if err := s.Run(ctx, strings.NewReader("first\nsecond\nnever\n")); kv.KindOf(err) != c.want {
+			t.Errorf("%v, then %v: %v, want %v", c.first, c.second, err, c.want)
+		}
+	}
+}
+
 func TestLongLines(t *testing.T) {
 	long := "put k " + strings.Repeat("x", 200<<10)
 	ran, _, err := runScript(t, long+"\nnext", false)
