@@ -18,7 +18,7 @@ const (
 	paceRestMin  = 2 * time.Millisecond   // shorter rests come together: timers are no finer than 1 ms
 	paceRestMax  = 50 * time.Millisecond  // at once
 	paceAgeMax   = time.Second            // of a read: an older one rests no more, since somebody waits for it
-	paceShareMin = 0.04                   // of a core, whatever the others need
+	paceShareMin = 0.02                   // of a core, whatever the others need
 	// paceDown and paceUp hold the share where a third of the slices find others waiting.
 	paceDown = 0.7
 	paceUp   = 1.2
@@ -38,7 +38,7 @@ type pacer struct {
 }
 
 func newPacer(now func() kv.Instant, sleep func(time.Duration)) *pacer {
-	return &pacer{now: now, sleep: sleep, share: 1, yield: func() { runtime.Gosched(); standBack() }}
+	return &pacer{now: now, sleep: sleep, share: 1, yield: func() { runtime.Gosched(); yield() }}
 }
 
 // begin goes on, with a read that came at asked, after a time that was neither work nor rest.

@@ -55,7 +55,8 @@ func TestPaceOfScans(t *testing.T) {
 	for range 100 {
 		w.work(p, 10*time.Millisecond)
 	}
-	if least, most := 23*time.Second, 25*time.Second; w.slept < least || w.slept > most {
+	want := time.Duration(float64(time.Second) * (1/paceShareMin - 1))
+	if least, most := want*9/10, want*11/10; w.slept < least || w.slept > most {
 		t.Errorf("at the least share of %v it rested %v for a second of work, want %v to %v", paceShareMin, w.slept, least, most)
 	}
 	w.wait = 0

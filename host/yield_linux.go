@@ -6,6 +6,3 @@ import "syscall"
 // spare it returns at once. It is for the moment before an expensive step that what they are about
 // to add can share. A raw call, so that Go's scheduler does not hand the goroutine's place to another.
 func yield() { _, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }
-
-// standBack is yield for those who need not go on soon: meanwhile other goroutines have this one's place.
-func standBack() { _, _, _ = syscall.Syscall(syscall.SYS_SCHED_YIELD, 0, 0, 0) }

@@ -6,6 +6,3 @@ import "runtime"
 
 // yield lets other goroutines that are ready to run go first.
 func yield() { runtime.Gosched() }
-
-// standBack is yield for those who need not go on soon.
-func standBack() { runtime.Gosched() }
