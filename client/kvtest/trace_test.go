@@ -2,7 +2,6 @@ package kvtest_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 
 	"github.com/kvd-db/kvd/client"
@@ -57,7 +56,9 @@ func TestTraceSaysWho(t *testing.T) {
 		return participants
 	}
 	// A commit may be refused once more than is meant, and a leader may move by itself: then it is tried again.
-	in2 := func(s *client.RPCInfo, kind kv.Kind) bool { return zones[s.Node] == "zone=2" && kv.KindOf(s.Err) == kind }
+	in2 := func(s *client.RPCInfo, kind kv.Kind) bool {
+		return zones[s.Node] == "zone=2" && kv.KindOf(s.Err) == kind
+	}
 	until(t, "a participant on the node that the client does not know to lead", func(ctx context.Context) bool {
 		cluster.MoveLeader("other", key, 1)
 		put(t, c, "k", "0")
