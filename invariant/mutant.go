@@ -84,6 +84,7 @@ const (
 	ResolveBelowGC     Mutant = "ResolveBelowGC"
 	GCApplied          Mutant = "GCApplied"
 	FirstUnproven      Mutant = "FirstUnproven" // of docs/adr/0013
+	StageOver          Mutant = "StageOver"     // of docs/adr/0017
 )
 
 // The mutants of parallel commit (rules P).

@@ -59,11 +59,17 @@ func (l *leader) closedAt(c kv.Timestamp) bool {
 	return c <= max(l.draws.closing.newest, l.retained.gcProposed) && !invariant.Mutated(invariant.PCClosedNoHold)
 }
 
-// isOver reports whether what is locked in memory is a late copy, of a transaction that was resolved here at
-// c before: a timestamp is above all versions that its locks found, which were acknowledged before it was drawn (rule B4).
-func (p *prepared) isOver(c kv.Timestamp) bool { return c <= p.declared.newest }
+// isOver reports whether what is locked in memory is a late copy, of a transaction that was resolved here at c: then
+// this leader was told of c before. The timestamp of one that is not over was drawn after its lock was
+// acknowledged, so above all that was heard of then (rule B2).
+func (p *prepared) isOver(c kv.Timestamp) bool {
+	return c <= p.since.at && !invariant.Mutated(invariant.StageOver)
+}
 
 func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
+	if c <= p.declared.newest {
+		violated("a timestamp is above all versions under its locks (rule B4): %d, %d", c, p.declared.newest)
+	}
 	p.phase, p.staged.at, p.timer = locking, c, p.timer.again(l)
 	l.moves(p)
 	l.awaitStaged(p, id)
