@@ -150,7 +150,8 @@ func (s *shared) settle(id TxID, err error) {
 
 // Outcome tells what became of a commit of this client: of one that ended in an *AmbiguousError, by
 // asking the partition that decides, which makes the answer final: what was not committed by then
-// never will be. Of the last few thousand that ended otherwise the client remembers it. The error for any
+// never will be. Of the last few thousand that ended otherwise the client remembers it, by the id that Commit or
+// the error has: one that a transaction gave up on its way is not remembered. The error for any
 // other id says to ask OutcomeOf.
 func (c *Client) Outcome(ctx context.Context, id TxID) (Outcome, error) {
 	if o := c.settled.find(id); o != Unknown {

@@ -105,6 +105,22 @@ func TestPaceHasBounds(t *testing.T) {
 	}
 }
 
+// What nobody waits for is not read, and the time since the read before does not count as work.
+func TestPaceOfWhatIsNotRead(t *testing.T) {
+	w := pacedWorld{}
+	p := w.pacer()
+	p.share = 0.5
+	p.begin(w.now)
+	w.now = w.now.Add(100 * time.Millisecond)
+	r := &readers{now: func() kv.Instant { return w.now }, done: func([]readDone) {}}
+	gone := &call{}
+	gone.answered.Store(true)
+	x := &worker{pace: p, chunk: []lent{{read: &node.Read{}, call: gone}}}
+	if x.run(r); p.worked != 0 || p.owed != 0 || w.rests != 0 {
+		t.Errorf("it worked %v, owes %v and rested %d times", p.worked, p.owed, w.rests)
+	}
+}
+
 // A page that waits for its turn is read when the pool closes, and at once.
 func TestReadersCloseEndsRests(t *testing.T) {
 	e, err := mvcc.Open(mvcc.Options{Dir: "state", FS: mvcc.NewMemFS(), CacheBytes: 1 << 20, MemTableBytes: 4 << 20})

@@ -224,7 +224,7 @@ func (w *worker) run(r *readers) {
 	if len(done) > 0 {
 		r.done(done)
 	}
-	if w.pace != nil {
+	if w.pace != nil && len(w.reads) > 0 {
 		w.pace.breathe()
 	}
 }

@@ -132,6 +132,28 @@ func TestRefusalsTellWhatIsClosed(t *testing.T) {
 	}
 }
 
+// TestElectedReplicaWaits: one that was elected and does not serve yet refuses no read of the past, naming itself: it is
+// about to answer all.
+func TestElectedReplicaWaits(t *testing.T) {
+	f := newFollowed(t)
+	ts := f.put("one") // not closed anywhere yet
+	n, asked := f.nodes[f.other], RequestID(0)
+	f.lose = func(*Message) bool {
+		if r := n.replicas[f.p]; asked == 0 && r.group.Leads() && !r.leading {
+			f.nextID++
+			asked = f.nextID
+			n.Request(f.now, asked, &kv.Request{Partition: f.p, Read: &kv.Read{Keys: []kv.Key{f.key}, Timestamp: ts, Stale: kv.Stale{Follower: true}}})
+		}
+		return false
+	}
+	f.tell(f.leader, &kv.AdminRequest{MoveLeader: &kv.MoveLeader{Partition: f.p, To: kv.NodeID(f.other + 1)}})
+	f.run(time.Second)
+	if asked == 0 {
+		t.Fatal("it was never elected without serving")
+	}
+	f.want(f.replies[asked], "one")
+}
+
 // TestStatusTellsWhatIsClosed: leader and follower say up to where reads are answered at any replica.
 func TestStatusTellsWhatIsClosed(t *testing.T) {
 	f := newFollowed(t)

@@ -84,10 +84,20 @@ func TestResolvesRide(t *testing.T) {
 		t.Errorf("%v calls are waited for, yet a Resolve goes by itself", n.calls.awaited)
 	}
 	n.out.Sends = nil
+	abort := &kv.Request{Partition: 99, Resolve: &kv.Resolve{ID: txid(8)}}
+	if n.begin(&call{rep: from, term: from.term, at: n.now, req: abort}); len(n.out.Sends) != 1 {
+		t.Error("what is aborted is not told at once")
+	}
+	n.calls.leaders[99] = other%3 + 1
+	if resolve() != 1 {
+		t.Errorf("%v calls are waited for, none at node %d, and its Resolve does not go at once", n.calls.awaited, other%3+1)
+	}
+	n.out.Sends = nil
 	n.send(other, Message{CallDone: &CallDone{Number: 1}})
 	if n.called.lazy.board(n); len(n.out.Sends) != 2 || n.out.Sends[1].Message.Call.Request.Resolve == nil {
 		t.Errorf("it does not go with the next message: %+v", n.out.Sends)
 	}
+	n.calls.lost(n, other%3+1)
 	if n.calls.lost(n, other); len(n.calls.awaited) != 0 || len(n.calls.byNumber) != 0 {
 		t.Errorf("%v calls are waited for, %d under way, after all were given up", n.calls.awaited, len(n.calls.byNumber))
 	}

@@ -270,9 +270,9 @@ func (r *Router) present(now time.Time) kv.Timestamp {
 
 // Anywhere reports whether a read at or above a timestamp should be tried at a near replica first.
 func (r *Router) Anywhere(t kv.Timestamp) bool {
-	heard, when := r.Heard()
-	now := heard.UnixMillis() + time.Since(when).Milliseconds()
-	return t != 0 && t.UnixMillis()+closedLag.Milliseconds() <= now
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t != 0 && t.UnixMillis()+closedLag.Milliseconds() <= r.present(time.Now()).UnixMillis()
 }
 
 // From says at which timestamp a read is, and who may answer it.

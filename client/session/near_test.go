@@ -79,11 +79,16 @@ func TestNearestFirst(t *testing.T) {
 // TestNearLeader: a leader that is nearer than others is asked when it is its turn; when it is lost, those others are.
 func TestNearLeader(t *testing.T) {
 	var c session.Call
+	var brief []bool // whether little patience is needed with the copy
 	got := path(&c, c.Begin(byNearness(3, 1, 2), readOf(kv.Stale{Follower: true}, 7)), func(c *session.Call) session.Action {
+		brief = append(brief, c.Brief())
 		return c.Lost(&kv.Error{Kind: kv.Unavailable})
 	})
 	if !slices.Equal(got[:3], []kv.NodeID{3, 1, 2}) {
 		t.Errorf("it goes to %v", got)
+	}
+	if !slices.Equal(brief[:3], []bool{true, false, true}) || slices.Contains(brief[3:], true) || c.NearTries() != 3 {
+		t.Errorf("of the copies to %v those are taken for brief: %v; %d for near", got, brief, c.NearTries())
 	}
 }
 
