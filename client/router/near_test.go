@@ -256,3 +256,37 @@ func TestAnywhereIfOld(t *testing.T) {
 		t.Errorf("a strong scan goes on from %+v", f)
 	}
 }
+
+// TestPatience: a near replica is waited for briefly, and that was tried does not make others be waited for longer.
+func TestPatience(t *testing.T) {
+	r := routerIn(t, "region=b,zone=2")
+	d := threeZones().Descriptor
+	d.Span = kv.Span{Start: kv.Key("a"), End: kv.Key("z")}
+	r.session.Map.LearnDescriptor(d)
+	r.session.Map.LearnLeader(d.Partition, 1, 5)
+	c := &Call{router: r}
+	op := session.Op{Key: kv.Key("k"), Anywhere: true, Request: kv.Request{Read: &kv.Read{Keys: []kv.Key{kv.Key("k")}, Timestamp: 1, Stale: kv.Stale{Follower: true}}}}
+	a := c.machine.Begin(r.session, op)
+	for _, want := range []struct {
+		node     kv.NodeID
+		patience time.Duration
+	}{{3, nearPatience}, {2, nearPatience}, {1, patienceMin}} {
+		if a.Kind != session.Send || a.Node != want.node || c.patience() != want.patience {
+			t.Fatalf("%+v, for which %v is waited: want node %d and %v", a, c.patience(), want.node, want.patience)
+		}
+		a = c.machine.Lost(&kv.Error{Kind: kv.Unavailable})
+	}
+	for a.Kind != session.Send {
+		switch a.Kind {
+		case session.Wait:
+			a = c.machine.Woke()
+		case session.Refresh:
+			a = c.machine.Refreshed(nil)
+		default:
+			t.Fatalf("after the leader was lost: %+v", a)
+		}
+	}
+	if got := c.patience(); got != patienceMin {
+		t.Errorf("the first copy that goes where all reads go is given %v, want %v", got, patienceMin)
+	}
+}
