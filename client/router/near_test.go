@@ -257,7 +257,7 @@ func TestAnywhereIfOld(t *testing.T) {
 	}
 }
 
-// TestPatience: a near replica is waited for briefly, and that was tried does not make others be waited for longer.
+// TestPatience: a near replica is waited for briefly, and near tries do not make the waits after them longer.
 func TestPatience(t *testing.T) {
 	r := routerIn(t, "region=b,zone=2")
 	d := threeZones().Descriptor
