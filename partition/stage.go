@@ -61,9 +61,10 @@ func (l *leader) closedAt(c kv.Timestamp) bool {
 
 // isOver reports whether what is locked in memory is a late copy, of a transaction that was resolved here at c: then
 // this leader was told of c before. The timestamp of one that is not over was drawn after its lock was
-// acknowledged, so above all that was heard of then (rule B2).
+// acknowledged, so above all that was heard of then (rule B2). Most Stages of another term are over, too, so the planted
+// bug PCNoTerm goes through both guards.
 func (p *prepared) isOver(c kv.Timestamp) bool {
-	return c <= p.since.at && !invariant.Mutated(invariant.StageOver)
+	return c <= p.since.at && !invariant.Mutated(invariant.StageOver) && !invariant.Mutated(invariant.PCNoTerm)
 }
 
 func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
