@@ -243,7 +243,7 @@ func (b *Batch) SetReplicaState(p kv.PartitionID, s *ReplicaState) error {
 	if s.Descriptor.Partition != p {
 		return kv.Errorf(kv.Internal, "the state of partition %d names partition %d: report this", p, s.Descriptor.Partition)
 	}
-	b.e.retained.raise(p, s.GC)
+	b.e.retained.tell(p, s)
 	if err := b.set(appendStateKey(nil, p, stateRecord), appendStateRecord(nil, s)); err != nil {
 		return err
 	}

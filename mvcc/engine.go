@@ -46,7 +46,7 @@ func Open(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName), readers: map[*Reader]struct{}{}}
-	e.retained.gc = map[kv.PartitionID]kv.Timestamp{}
+	e.retained.of = map[kv.PartitionID]Retained{}
 	// What a crash left of a snapshot being received was never part of the store.
 	if err := fs.RemoveAll(e.staging); err != nil {
 		return nil, wrapError("removing "+e.staging, err)

@@ -158,7 +158,7 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 		err = s.e.checkExcise(s.excise)
 	}
 	if err == nil {
-		s.e.retained.raise(s.args.Partition, state.GC)
+		s.e.retained.tell(s.args.Partition, state)
 		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 		s.e.recent.forget()
 		err = wrapError("taking in a snapshot", err)

@@ -6,38 +6,53 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// retained knows the G of every replica in the store, so that a read need not look it up: that
+// retained knows of every replica in the store what each read must know, so that it need not be looked up: that
 // would be a fifth of a short scan.
 //
-// Invariant: G is raised here before the state that says so can be seen, and forgotten before
-// the replica's data are deleted. So a Reader that was opened before G is asked for sees all
-// that G promises.
+// Invariant: it is told here before the state that says so can be seen, and forgotten before
+// the replica's data are deleted. So a Reader that was opened before it is asked for sees all
+// that it promises.
 type retained struct {
 	mu sync.RWMutex
-	gc map[kv.PartitionID]kv.Timestamp
+	of map[kv.PartitionID]Retained
 }
 
-func (t *retained) raise(p kv.PartitionID, gc kv.Timestamp) {
+// Retained is what a store keeps of a replica.
+type Retained struct {
+	Replica    kv.ReplicaID
+	GC         kv.Timestamp   // versions as of timestamps below it may be gone (rule D6)
+	Descriptor *kv.Descriptor // read only
+}
+
+// tell takes over a state that is about to be written.
+func (t *retained) tell(p kv.PartitionID, s *ReplicaState) {
+	desc := s.Descriptor
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.gc[p] = max(t.gc[p], gc)
+	t.of[p] = Retained{Replica: s.Replica, GC: max(t.of[p].GC, s.GC), Descriptor: &desc}
 }
 
 func (t *retained) forget(p kv.PartitionID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.gc, p)
+	delete(t.of, p)
 }
 
-// RetainedFrom is the G of the replica of a partition, false if there is none: versions as of
-// timestamps below it may be gone. It is that of the Reader's state, or a newer one: it may
-// refuse a little more, never less (rule D6).
+// Replica is what is retained of the replica of a partition, false if there is none. It is that of the
+// Reader's state, or of a newer one: G may refuse a little more, never less.
+func (r *Reader) Replica(p kv.PartitionID) (Retained, bool) { return r.e.retained.get(p) }
+
+// RetainedFrom is the G of Replica.
 func (r *Reader) RetainedFrom(p kv.PartitionID) (kv.Timestamp, bool) {
-	t := &r.e.retained
+	x, ok := r.Replica(p)
+	return x.GC, ok
+}
+
+func (t *retained) get(p kv.PartitionID) (Retained, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	gc, ok := t.gc[p]
-	return gc, ok
+	x, ok := t.of[p]
+	return x, ok
 }
 
 // loadRetained fills the table when the store is opened.
@@ -47,7 +62,7 @@ func (e *Engine) loadRetained() error {
 		return err
 	}
 	for i := range states {
-		e.retained.raise(states[i].Descriptor.Partition, states[i].GC)
+		e.retained.tell(states[i].Descriptor.Partition, &states[i])
 	}
 	return nil
 }

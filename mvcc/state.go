@@ -73,6 +73,20 @@ func (r *Reader) ReplicaState(p kv.PartitionID) (ReplicaState, bool, error) {
 	return s, true, nil
 }
 
+// Applied is how far the replica of a partition had come in this view; 0 if there is none.
+func (r *Reader) Applied(p kv.PartitionID) (kv.LogIndex, error) {
+	r.key = appendStateKey(r.key[:0], p, stateApplied)
+	if !r.seekPrefix() {
+		return 0, wrapError("reading an applied index", r.it.Error())
+	}
+	v, err := r.it.ValueAndErr()
+	if err != nil {
+		return 0, wrapError("reading an applied index", err)
+	}
+	index, _, err := decodeApplied(v)
+	return index, err
+}
+
 // Retained is what the replica of a partition still keeps as of this view: G and H of its
 // state, without the cost of reading all of it; false if there is no replica.
 func (r *Reader) Retained(p kv.PartitionID) (gc, horizon kv.Timestamp, ok bool, err error) {

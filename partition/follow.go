@@ -66,14 +66,15 @@ func (t *ReadTask) Unanswered(res *ReadResult) bool { return len(res.met) > 0 }
 // prepared when the timestamp was drawn.
 func (t *ReadTask) executeFollower(r *mvcc.Reader) *ReadResult {
 	f := t.follow
-	st, ok, err := r.ReplicaState(t.Partition)
+	applied, err := r.Applied(t.Partition)
 	if err != nil {
 		return failed(err)
 	}
-	if !ok || st.Replica != f.replica || st.Applied < f.applied {
+	kept, ok := r.Replica(t.Partition)
+	if !ok || kept.Replica != f.replica || applied < f.applied {
 		return failed(leftNode(t.Partition))
 	}
-	if err := t.checkFollower(&st); err != nil {
+	if err := t.checkFollower(&kept); err != nil {
 		return failed(err)
 	}
 	if f.asked == nil && !invariant.Mutated(invariant.FollowerIgnoresLock) {
@@ -92,8 +93,8 @@ func (t *ReadTask) executeFollower(r *mvcc.Reader) *ReadResult {
 }
 
 // checkFollower insists on what a leader insists on, by the applied state.
-func (t *ReadTask) checkFollower(st *mvcc.ReplicaState) error {
-	applied := &leader{Partition: &Partition{id: t.Partition}, desc: &st.Descriptor, retained: retained{gc: st.GC}}
+func (t *ReadTask) checkFollower(kept *mvcc.Retained) error {
+	applied := &leader{Partition: &Partition{id: t.Partition}, desc: kept.Descriptor, retained: retained{gc: kept.GC}}
 	var err *kv.Error
 	if t.Read != nil {
 		err = applied.checkRead(t.Read)
