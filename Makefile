@@ -51,6 +51,7 @@ soak: ## real processes under SIGKILL, SIGSTOP, cuts of the network and load: tr
 
 mutants: ## plants every bug of the list and insists that stories and tests show it, and that the simulator catches it
 	$(GO) test -tags mutants,invariants ./partition ./txn ./node
+	$(GO) test -tags mutants -run TestTestsShowMutants ./mvcc
 	$(GO) build -tags mutants -o $(BIN)/kvd-mutants ./cmd/kvd
 	$(BIN)/kvd-mutants sim mutants
 

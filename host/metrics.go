@@ -176,6 +176,8 @@ func (c collector) storage(r *running, gauge func(string, string, float64, ...st
 	total("kvd_engine_compactions_total", "Compactions of the engine.", float64(e.Compactions))
 	total("kvd_engine_cache_hits_total", "Blocks found in the cache.", float64(e.CacheHits))
 	total("kvd_engine_cache_misses_total", "Blocks not found in the cache.", float64(e.CacheMisses))
+	total("kvd_engine_at_hand_hits_total", "Reads of a key whose newest version was in memory.", float64(e.AtHandHits))
+	total("kvd_engine_at_hand_misses_total", "Reads of a key that had to search the engine.", float64(e.AtHandMisses))
 	total("kvd_engine_write_stalls_total", "Times that writes had to wait for flushes or compactions.", float64(e.WriteStalls))
 }
 

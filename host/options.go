@@ -87,7 +87,7 @@ type Limits struct {
 
 // Storage sizes what the node keeps, in bytes.
 type Storage struct {
-	CacheBytes      int64 // of the engine's blocks
+	CacheBytes      int64 // of the engine: a quarter for newest versions, the rest for blocks
 	MemTableBytes   int64
 	EntryCacheBytes int64 // newest log entries, in memory
 	LogKeepBytes    int64 // log that may stand before the engine is flushed for it

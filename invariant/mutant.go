@@ -131,6 +131,12 @@ const (
 	FullDropsApply      Mutant = "FullDropsApply"
 	IngestErrorIgnored  Mutant = "IngestErrorIgnored"
 	DamageServed        Mutant = "DamageServed"
+	AtHandEarly         Mutant = "AtHandEarly"        // a version at hand is served to a view that does not show it
+	AtHandLate          Mutant = "AtHandLate"         // a view brings a version that was overwritten since it was opened
+	AtHandKept          Mutant = "AtHandKept"         // versions stay at hand when their replica goes
+	AtHandUnder         Mutant = "AtHandUnder"        // what is resolved late, under newer versions, is taken for the newest
+	AtHandStale         Mutant = "AtHandStale"        // a version stays at hand when it is overwritten
+	AtHandIngest        Mutant = "AtHandIngest"       // a version stays at hand when a snapshot takes the place of all
 	LocksSurviveIngest  Mutant = "LocksSurviveIngest" // a copy without locks leaves those that came while it arrived
 )
 

@@ -341,7 +341,7 @@ func (b *Batch) Commit() error {
 		return err // nothing was done: the batch is as it was
 	}
 	size := b.b.Len() + perEntryBytes*int(b.b.Count())
-	err := wrapError("committing a batch", b.b.Commit(pebble.NoSync))
+	err := wrapError("committing a batch", b.e.hand.commit(b.b, func() error { return b.b.Commit(pebble.NoSync) }))
 	if err == nil {
 		b.e.recent.committed(&b.locks)
 	}

@@ -9,6 +9,9 @@
 //	state (rule D4)    │                    └── FlushedApplied: how far the log may be cut
 //	                   └── lost in a crash, replayed from the log
 //
+//	Newest ◄───── versions at hand: the newest ones of keys that were read lately,
+//	the same states    in memory, without a search (atHand; ADR 23)
+//
 //	engine key = [kind][bytes][0x00][suffix][length of suffix]    (docs/format.md, byte by byte)
 //	  0x01 replica state   0x02 system   0x03 data   0x04 locks   0x05 records
 //
@@ -25,6 +28,7 @@
 //   - A key has at most one exclusive lock.
 //   - A Reader is one state: it holds the tables that it reads, and neither a snapshot taken
 //     in nor a collection of garbage changes what it sees.
+//   - What is at hand in a view is what the engine shows in the view's state.
 //   - Garbage collection removes only what no read at or above the threshold G can see.
 //   - Everything handed out is a copy; nothing aliases Pebble's buffers.
 //   - A value or key that does not decode is Corruption: never served, never retried.

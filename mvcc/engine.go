@@ -21,6 +21,7 @@ type Engine struct {
 	retained  retained
 	unflushed unflushed
 	recent    recentLocks
+	hand      *atHand
 
 	// Deterministic only.
 	flushes int                  // since the last compaction
@@ -54,6 +55,7 @@ func Open(opts Options) (*Engine, error) {
 	if err := fs.MkdirAll(e.staging, 0o755); err != nil {
 		return nil, wrapError("creating "+e.staging, err)
 	}
+	e.hand = newAtHand(opts.atHandBytes())
 	e.pebble = opts.pebbleOptions(e.health)
 	defer e.pebble.Cache.Unref() // Pebble holds its own reference
 	db, err := pebble.Open(opts.Dir, e.pebble)
@@ -158,6 +160,8 @@ type Metrics struct {
 	Compactions         int64
 	CacheHits           int64
 	CacheMisses         int64
+	AtHandHits          int64 // reads of a key whose newest version was at hand
+	AtHandMisses        int64
 	OpenIterators       int64
 	WriteStalls         int64
 }
@@ -165,6 +169,7 @@ type Metrics struct {
 // Metrics reads them all at once.
 func (e *Engine) Metrics() Metrics {
 	m := e.db.Metrics()
+	hits, misses := e.hand.counts()
 	return Metrics{
 		MemTableBytes:       m.MemTable.Size,
 		DiskBytes:           m.DiskSpaceUsage(),
@@ -176,6 +181,8 @@ func (e *Engine) Metrics() Metrics {
 		Compactions:         m.Compact.Count,
 		CacheHits:           m.BlockCache.Hits,
 		CacheMisses:         m.BlockCache.Misses,
+		AtHandHits:          hits,
+		AtHandMisses:        misses,
 		OpenIterators:       m.TableIters,
 		WriteStalls:         e.health.stalls.Load(),
 	}

@@ -167,7 +167,7 @@ func (g *collector) collect() (more bool, err error) {
 	if !g.r.seekPrefix() {
 		return true, wrapError("collecting garbage", g.r.it.Error())
 	}
-	newest, err := g.r.version()
+	newest, _, err := g.r.version()
 	if err != nil {
 		return false, err
 	}

@@ -159,7 +159,10 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	}
 	if err == nil {
 		s.e.retained.tell(s.args.Partition, state)
-		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
+		err = s.e.hand.replace(func() error {
+			_, err := s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
+			return err
+		})
 		s.e.recent.forget()
 		err = wrapError("taking in a snapshot", err)
 	}

@@ -28,8 +28,8 @@ type Logger interface {
 // Options say how a store is opened. The zero value of a field means its default.
 type Options struct {
 	Dir           string
-	FS            FS // nil: the operating system's
-	CacheBytes    int64
+	FS            FS    // nil: the operating system's
+	CacheBytes    int64 // a quarter for newest versions that were read lately, the rest for blocks
 	MemTableBytes int
 	// BlobValueBytes is the length from which values go to blob files; negative: never.
 	BlobValueBytes int
@@ -65,6 +65,9 @@ func (o *Options) setDefaults() {
 	}
 }
 
+// atHandBytes is the part of the cache for newest versions.
+func (o *Options) atHandBytes() int64 { return o.CacheBytes / 4 }
+
 // Sizes that suit columnar blocks.
 const (
 	dataBlockBytes     = 32 << 10
@@ -87,7 +90,7 @@ const (
 // pebbleOptions are what Pebble is opened with. The caller owns the cache in it.
 func (o *Options) pebbleOptions(h *health) *pebble.Options {
 	p := &pebble.Options{
-		Cache:                       pebble.NewCache(o.CacheBytes),
+		Cache:                       pebble.NewCache(o.CacheBytes - o.atHandBytes()),
 		Comparer:                    &comparer,
 		FormatMajorVersion:          pebble.FormatNewest,
 		DisableWAL:                  true,

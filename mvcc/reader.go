@@ -18,6 +18,7 @@ import (
 type Reader struct {
 	e       *Engine
 	it      *pebble.Iterator
+	seen    uint64 // the newest batch that it surely shows
 	key     []byte // the engine key being sought
 	bounded bool
 	breathe func()
@@ -31,11 +32,12 @@ const readerKeyBytes = 96
 func (e *Engine) NewReader() (*Reader, error) { return e.newReader(nil) }
 
 func (e *Engine) newReader(o *pebble.IterOptions) (*Reader, error) {
+	seen := e.hand.visible.Load() // before the iterator is opened
 	it, err := e.db.NewIter(o)
 	if err != nil {
 		return nil, wrapError("opening a reader", err)
 	}
-	r := &Reader{e: e, it: it}
+	r := &Reader{e: e, it: it, seen: seen}
 	r.key = r.room[:0]
 	if e.opts.Deterministic {
 		e.readers[r] = struct{}{}
@@ -74,6 +76,22 @@ func (r *Reader) seekPrefix() bool {
 // Get is the newest version of k at or below ts, a tombstone too; false if there is none.
 // MaxTimestamp asks for the newest of all.
 func (r *Reader) Get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
+	v, known := r.e.hand.get(k, ts, r.seen)
+	if known == knownNot && ts != MaxTimestamp {
+		var ok bool
+		var err error
+		if v, ok, err = r.get(k, MaxTimestamp); err != nil || !ok || v.Timestamp <= ts {
+			return v, ok, err
+		}
+	}
+	if known == knownIt {
+		return v, true, nil
+	}
+	return r.get(k, ts)
+}
+
+// get is Get of the engine. What it finds as the newest of all is at hand from then on.
+func (r *Reader) get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
 	r.key = appendDataKey(r.key[:0], k, ts)
 	if !r.seekPrefix() {
 		if invariant.Mutated(invariant.DamageServed) {
@@ -81,30 +99,32 @@ func (r *Reader) Get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
 		}
 		return Version{}, false, wrapError("reading a key", r.it.Error())
 	}
-	v, err := r.version()
+	v, stored, err := r.version()
 	if err != nil && invariant.Mutated(invariant.DamageServed) {
 		return Version{}, false, nil
 	}
 	if err != nil {
 		return Version{}, false, err
 	}
+	if ts == MaxTimestamp {
+		r.e.hand.bring(k, v.Timestamp, stored, r.seen)
+	}
 	v.Value = clone(v.Value, v.Tombstone)
 	return v, true, nil
 }
 
-// version decodes where the iterator stands; the value aliases the iterator's buffer.
-func (r *Reader) version() (Version, error) {
+// version decodes where the iterator stands; the value, and how it is stored, alias the iterator's buffer.
+func (r *Reader) version() (v Version, stored []byte, err error) {
 	_, ts, err := splitDataKey(r.it.Key())
 	if err != nil {
-		return Version{}, err
+		return Version{}, nil, err
 	}
-	b, err := r.it.ValueAndErr()
-	if err != nil {
-		return Version{}, wrapError("reading a value", err)
+	if stored, err = r.it.ValueAndErr(); err != nil {
+		return Version{}, nil, wrapError("reading a value", err)
 	}
-	v, err := splitStored(b)
+	v, err = splitStored(stored)
 	v.Timestamp = ts
-	return v, err
+	return v, stored, err
 }
 
 // clone copies a value; that of a present key is never nil.
@@ -121,7 +141,7 @@ func (r *Reader) FindOutcome(k kv.Key, id kv.TxID, after kv.Timestamp) (kv.Times
 	invariant.Check(!id.IsZero(), "an outcome is asked for with an id: key %x", k)
 	r.key = appendDataKey(r.key[:0], k, MaxTimestamp)
 	for ok := r.seekPrefix(); ok; ok = r.it.Next() {
-		v, err := r.version()
+		v, _, err := r.version()
 		if err != nil {
 			return 0, false, err
 		}
