@@ -241,9 +241,14 @@ func (b *inbox) storedNow(s stored) {
 	b.unlockAndWake()
 }
 
+// appliedNow hands applies back. The loop is not woken for lazy ones.
 func (b *inbox) appliedNow(applies []*node.Apply) {
 	b.mu.Lock()
 	b.in.applied = append(b.in.applied, applies...)
+	if lazy(applies) {
+		b.mu.Unlock()
+		return
+	}
 	b.unlockAndWake()
 }
 

@@ -1,9 +1,43 @@
 package host
 
 import (
+	"runtime"
 	"slices"
 	"testing"
 )
+
+// TestQueueRouses: what is added wakes nobody; rouse does, and only if there is something.
+func TestQueueRouses(t *testing.T) {
+	q := newQueue[int]()
+	taken := make(chan []int, 1)
+	go func() {
+		items, _ := q.take(nil)
+		taken <- items
+	}()
+	sleeps := func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.idle
+	}
+	for !sleeps() {
+		runtime.Gosched()
+	}
+	q.rouse()
+	q.add(1)
+	q.add(2)
+	if !sleeps() {
+		t.Fatal("what is in no hurry wakes the taker")
+	}
+	q.rouse()
+	if items := <-taken; !slices.Equal(items, []int{1, 2}) {
+		t.Errorf("took %v", items)
+	}
+	q.add(3)
+	q.close()
+	if items, ok := q.take(nil); !ok || !slices.Equal(items, []int{3}) {
+		t.Errorf("what was added before the end is %v, %t", items, ok)
+	}
+}
 
 func TestQueueTakesMoreWithoutWaiting(t *testing.T) {
 	q := newQueue[int]()

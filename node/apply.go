@@ -42,7 +42,15 @@ type Apply struct {
 	digests  []*DigestTask      // found among the entries
 	summary  applied            // of the applied state, after the run; before it only its Counters, newly measured
 	reached  reached
+	lazy     bool
 }
+
+// Lazy reports whether nobody waits for the work: it may wait for other work to go with, until the next tick at most.
+// On a follower it is so, which is two thirds of all that is applied.
+func (a *Apply) Lazy() bool { return a.lazy }
+
+// lazyBytesMax is how much of a replica may wait like that; a follower that catches up is beyond it.
+const lazyBytesMax = 256 << 10
 
 // Partition is the partition that the work is for.
 func (a *Apply) Partition() kv.PartitionID {

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/node"
@@ -19,8 +21,16 @@ type applier struct {
 }
 
 func (t *applier) add(as []*node.Apply) {
+	if len(as) == 0 {
+		return
+	}
 	t.queue = append(t.queue, as...)
-	t.pump()
+	if slices.ContainsFunc(as, func(a *node.Apply) bool { return !a.Lazy() }) {
+		t.pump()
+		return
+	}
+	const tick = 50 * ms
+	t.p.later(t.p.w.upTo(tick), t.pump)
 }
 
 func (t *applier) pump() {
