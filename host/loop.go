@@ -24,8 +24,8 @@ type loop struct {
 	world world
 	calls callTable
 
-	in      inputs         // of the running turn
-	toSelf  []node.Message // of the last turn, delivered in this one
+	in      inputs // of the running turn
+	own     own    // of the last turn, for this one
 	scratch scratch
 	pulse
 	shared shared
@@ -36,6 +36,14 @@ type loop struct {
 	support kv.Instant
 	stalled bool // another loop, as loop 0 told its node
 }
+
+// own is what a turn leaves to the next one, which follows at once.
+type own struct {
+	messages []node.Message // to this node
+	reads    []*node.Read   // done, of what was at hand
+}
+
+func (o *own) empty() bool { return len(o.messages)+len(o.reads) == 0 }
 
 // pulse is the loop's timer.
 type pulse struct {
@@ -58,6 +66,7 @@ type world struct {
 type scratch struct {
 	disk    []diskWork
 	lent    []lent
+	here    []lent // at hand
 	back    []*node.Read
 	touched []*peer
 }
@@ -85,7 +94,7 @@ func (l *loop) run() {
 			l.endCalls()
 			return
 		}
-		if len(l.toSelf) > 0 || !l.inbox.rest() {
+		if !l.own.empty() || !l.inbox.rest() {
 			continue
 		}
 		select {
@@ -138,8 +147,8 @@ func (l *loop) pace(ticked bool) {
 }
 
 func (l *loop) receive(now kv.Instant) {
-	own := l.toSelf
-	l.toSelf = nil
+	own := l.own.messages
+	l.own.messages = nil
 	for i := range own {
 		l.node.Receive(now, l.self, own[i])
 	}
@@ -150,10 +159,12 @@ func (l *loop) receive(now kv.Instant) {
 	}
 }
 
-// readsDone hands back to the node what the readers could not answer, and forgets the calls of
-// what they have.
+// readsDone hands back to the node what was read and could not be answered, and forgets the calls of
+// what the readers have answered.
 func (l *loop) readsDone(now kv.Instant) {
-	back := l.scratch.back[:0]
+	back := append(l.scratch.back[:0], l.own.reads...)
+	clear(l.own.reads)
+	l.own.reads = l.own.reads[:0]
 	for _, d := range l.in.reads {
 		if d.call != nil {
 			d.call.lent--
@@ -310,30 +321,57 @@ func (l *loop) send(e *node.Effects) {
 	l.scratch.touched = touched[:0]
 }
 
-// lend gives reads to the pool; a read that serves a call may answer it there.
+// lend reads what is at hand, and gives the other reads to the pool. One that serves a call may answer it there.
 func (l *loop) lend(e *node.Effects) {
 	if len(e.Reads)+len(e.Digests) == 0 {
 		return
 	}
-	work := l.scratch.lent[:0]
+	work, here := l.scratch.lent[:0], l.scratch.here[:0]
+	view := l.world.readers.engine.Newest()
 	for _, r := range e.Reads {
 		w := lent{read: r}
 		if r.Task.Serve {
-			c := l.calls.get(uint64(r.Task.Request))
-			if c == nil {
+			if w.call = l.calls.get(uint64(r.Task.Request)); w.call == nil {
 				continue // nobody waits any more
 			}
-			c.lent++
-			w.call = c
+		}
+		if r.RunAtHand(view) {
+			here = append(here, w)
+			continue
+		}
+		if w.call != nil {
+			w.call.lent++
 		}
 		work = append(work, w)
 	}
 	for _, d := range e.Digests {
 		work = append(work, lent{digest: d})
 	}
-	l.world.readers.put(work)
+	if len(work) > 0 {
+		l.world.readers.put(work)
+	}
+	l.finish(here)
 	clear(work)
-	l.scratch.lent = work[:0]
+	clear(here)
+	l.scratch.lent, l.scratch.here = work[:0], here[:0]
+}
+
+// finish answers what was read here, by a clock that is read afterwards (L17).
+func (l *loop) finish(here []lent) {
+	if len(here) == 0 {
+		return
+	}
+	fresh := l.clock.Now()
+	for i := range here {
+		w := &here[i]
+		if w.call != nil {
+			if reply, ok := w.read.Finish(fresh); ok {
+				l.answer(w.call, reply.Response, nil, reply.Err)
+				continue
+			}
+		}
+		l.own.reads = append(l.own.reads, w.read)
+	}
 }
 
 // endCalls answers everybody who still waits when the node stops.

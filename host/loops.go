@@ -197,7 +197,7 @@ func (l *loop) tellLoop(m *node.Message) {
 		l.all[at].inbox.handOver(l.self, *m)
 		return
 	}
-	l.toSelf = append(l.toSelf, *m)
+	l.own.messages = append(l.own.messages, *m)
 }
 
 // listen brings in, before the node's tick, what the other loops do and have heard.

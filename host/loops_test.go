@@ -151,8 +151,8 @@ func TestLoopsSpeakByTheirInboxes(t *testing.T) {
 	ls := loopsOf(2, &budget{})
 	ls[0].tellLoop(&node.Message{Raft: &replication.Frame{Partition: 2}})
 	ls[0].tellLoop(&node.Message{Raft: &replication.Frame{Partition: 1}})
-	if in := ls[1].taken(); len(in.received) != 1 || in.received[0].from != 7 || len(ls[0].toSelf) != 1 {
-		t.Errorf("loop 1 has %+v, loop 0 keeps %+v", in.received, ls[0].toSelf)
+	if in := ls[1].taken(); len(in.received) != 1 || in.received[0].from != 7 || len(ls[0].own.messages) != 1 {
+		t.Errorf("loop 1 has %+v, loop 0 keeps %+v", in.received, ls[0].own.messages)
 	}
 }
 

@@ -131,6 +131,15 @@ func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant, breathe fu
 	}
 }
 
+// RunAtHand is Run for a read of which all is at hand: it may be called in the loop. false: Run must be called.
+func (x *Read) RunAtHand(n mvcc.Newest) (ok bool) {
+	if x.Task.Timed() {
+		return false
+	}
+	x.Result, ok = x.Task.ExecuteAtHand(n)
+	return ok
+}
+
 // Finish is the reply to a serving read, if it may be given: fresh is this node's clock, read
 // after Run. If not, the read goes back to the node by ReadDone.
 func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {

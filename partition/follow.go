@@ -87,7 +87,7 @@ func (t *ReadTask) executeFollower(r *mvcc.Reader) *ReadResult {
 		}
 	}
 	if t.Read != nil {
-		return t.executeRead(r)
+		return t.executeRead(r, r)
 	}
 	return t.executeScan(r)
 }

@@ -89,11 +89,11 @@ func (t *ReadTask) Execute(r *mvcc.Reader) *ReadResult {
 	case t.follow != nil:
 		return t.executeFollower(r)
 	case t.Read != nil:
-		return t.executeRead(r)
+		return t.executeRead(r, r)
 	case t.Scan != nil:
 		return t.executeScan(r)
 	case t.Evaluation != nil:
-		return t.Evaluation.execute(r)
+		return t.Evaluation.execute(r, r)
 	case t.Restore != nil:
 		return t.Restore.execute(r)
 	default:
@@ -103,13 +103,60 @@ func (t *ReadTask) Execute(r *mvcc.Reader) *ReadResult {
 
 func failed(err error) *ReadResult { return &ReadResult{Err: kv.AsError(err)} }
 
-func (t *ReadTask) executeRead(r *mvcc.Reader) *ReadResult {
-	if err := t.checkRetained(r); err != nil {
+// atHandKeysMax bounds what a task looks for in the loop.
+const atHandKeysMax = 32
+
+// ExecuteAtHand is Execute for what asks for few keys, if their versions are at hand: it is cheap enough for the
+// loop. false: nothing is known, and Execute must be called.
+func (t *ReadTask) ExecuteAtHand(n mvcc.Newest) (*ReadResult, bool) {
+	v := &atHand{Newest: n}
+	var res *ReadResult
+	switch e := t.Evaluation; {
+	case t.timer != nil || t.follow != nil || len(t.Candidates) > 0: // these are about more than newest versions
+		return nil, false
+	case t.Known != nil:
+		return t.Known, true
+	case t.Read != nil && len(t.Read.Keys) <= atHandKeysMax:
+		res = t.executeRead(v, nil)
+	case e != nil && len(e.Spans) == 0 && len(e.Keys)+len(e.Newest) <= atHandKeysMax:
+		res = e.execute(v, nil)
+	default:
+		return nil, false
+	}
+	return res, !v.missed
+}
+
+// versions is what a task needs of a view that looks up keys only.
+type versions interface {
+	Get(k kv.Key, ts kv.Timestamp) (mvcc.Version, bool, error)
+	RetainedFrom(p kv.PartitionID) (kv.Timestamp, bool)
+}
+
+// atHand notes whether something was not at hand.
+type atHand struct {
+	mvcc.Newest
+	missed bool
+}
+
+var errNotAtHand = kv.Errorf(kv.Internal, "a version is not at hand: report this")
+
+func (a *atHand) Get(k kv.Key, ts kv.Timestamp) (mvcc.Version, bool, error) {
+	v, ok := a.Newest.Get(k, ts)
+	if !ok {
+		a.missed = true
+		return v, false, errNotAtHand
+	}
+	return v, true, nil
+}
+
+// executeRead reads keys. r is needed for Candidates only.
+func (t *ReadTask) executeRead(view versions, r *mvcc.Reader) *ReadResult {
+	if err := t.checkRetained(view); err != nil {
 		return &ReadResult{Err: err}
 	}
 	resp := &kv.Response{Timestamp: t.At, Found: make([]bool, len(t.Read.Keys)), Term: t.Term, Heard: t.heard}
 	for i, k := range t.Read.Keys {
-		v, ok, err := r.Get(k, t.At)
+		v, ok, err := view.Get(k, t.At)
 		if err != nil {
 			return failed(err)
 		}
@@ -153,7 +200,7 @@ func (t *ReadTask) executeScan(r *mvcc.Reader) *ReadResult {
 }
 
 // checkRetained compares r with the G of the state that is read, or a newer one (rule D6).
-func (t *ReadTask) checkRetained(r *mvcc.Reader) *kv.Error {
+func (t *ReadTask) checkRetained(r versions) *kv.Error {
 	if t.At == txn.Strong || invariant.Mutated(invariant.NoGCRead) {
 		return nil
 	}
@@ -177,10 +224,11 @@ func tooOld(p kv.PartitionID, ts, gc kv.Timestamp) *kv.Error {
 	return e
 }
 
-func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
+// execute validates. r is needed for Spans only.
+func (e *Evaluation) execute(view versions, r *mvcc.Reader) *ReadResult {
 	res := &ReadResult{}
 	for _, m := range e.Keys {
-		v, ok, err := r.Get(m.Key, txn.Strong)
+		v, ok, err := view.Get(m.Key, txn.Strong)
 		if err != nil {
 			return failed(err)
 		}
@@ -207,7 +255,7 @@ func (e *Evaluation) execute(r *mvcc.Reader) *ReadResult {
 		res.Versions = make([]FoundVersion, len(e.Newest))
 	}
 	for i, k := range e.Newest {
-		v, ok, err := r.Get(k, txn.Strong)
+		v, ok, err := view.Get(k, txn.Strong)
 		if err != nil {
 			return failed(err)
 		}
