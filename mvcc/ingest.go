@@ -159,7 +159,9 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	}
 	if err == nil {
 		s.e.retained.raise(s.args.Partition, state.GC)
+		done := s.e.pace.hurry() // all commits wait for a memtable that overlaps
 		_, err = s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
+		done()
 		s.e.recent.forget()
 		err = wrapError("taking in a snapshot", err)
 	}
