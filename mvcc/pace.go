@@ -24,40 +24,43 @@ type Background struct {
 const (
 	shareLookEvery = 250 * time.Millisecond
 
-	// flushShare lets a memtable of the default size go within ten seconds, two to three times faster than two full cores fill
-	// the next one. One memtable that is being flushed while another fills is as it should be; with a
-	// third the flush is behind, and with a fifth all writes would wait (memTablesQueuedMax).
-	flushShare        = 0.2
+	// flushShare lets a memtable of the default size go in four to five seconds; two full cores fill the next one in ten. One
+	// that is flushed while another fills is as it should be. With a third the flush is behind, and with a fifth
+	// all writes would wait (memTablesQueuedMax).
+	flushShare        = 0.1
 	flushBehindTables = 2.5 // bytes of all memtables, by the size of one
 
-	// compactionShare is enough as long as L0 holds what one compaction leaves behind and what comes in meanwhile. From
-	// l0SublevelsWell on the share grows with each sublevel, since every read looks into each of them.
-	compactionShare   = 0.1
-	l0SublevelsWell   = l0SublevelsCompacted + 2
+	// compactionShare is half of what puts at full speed on two cores need in the long run. If a compaction lasts, L0 grows beyond
+	// what it is compacted from, and the share with each sublevel, since every read looks into all of them.
+	compactionShare   = 0.03
+	l0SublevelsWell   = l0SublevelsCompacted
 	l0SublevelsBehind = 3 * l0SublevelsCompacted
-	// Lower levels that are behind show as debt. A compaction in ten of them is no harm, half a minute of them is.
-	debtBytesWell   = 512 << 20
-	debtBytesBehind = 2 << 30
+	// Levels below L0 that are behind show as debt, and make L0 grow in the end. That is the second look: what four
+	// sublevels will cause on all levels is a debt of some GB in a store of 100 GB, and well.
+	debtBytesWell  = 2 << 30
+	debtSizePart   = 8 // an eighth of the store is added to it
+	debtTimesWorst = 4 // so much of that is behind
 )
 
 // pace is what the flushes and compactions of one store are paced by.
 type pace struct {
-	begin     func(Background) func() // Options.Pace; nil: nobody rests
-	tableSize uint64                  // of a full memtable, in bytes
-	ended     chan struct{}
-	ending    atomic.Bool
-	db        atomic.Pointer[pebble.DB] // nil while the store opens
-	hurried   atomic.Int64              // how many wait for flushes or compactions
-	looked    atomic.Int64              // when: a kv.Instant; 0: never
+	begin    func(Background) func() // Options.Pace; nil: nobody rests
+	memTable uint64                  // bytes of a full one
+	ended    chan struct{}
+	ending   atomic.Bool
+	db       atomic.Pointer[pebble.DB] // nil while the store opens
+	hurried  atomic.Int64              // how many wait for flushes or compactions
+	looked   atomic.Int64              // when: a kv.Instant; 0: never
 
 	// As they were then.
 	queuedBytes atomic.Uint64 // of memtables
 	sublevels   atomic.Int64  // of L0
 	debtBytes   atomic.Uint64
+	tableBytes  atomic.Uint64
 }
 
 func newPace(o *Options) *pace {
-	p := &pace{begin: o.Pace, tableSize: uint64(o.MemTableBytes), ended: make(chan struct{})}
+	p := &pace{begin: o.Pace, memTable: uint64(o.MemTableBytes), ended: make(chan struct{})}
 	if o.Deterministic {
 		p.begin = nil
 	}
@@ -81,14 +84,14 @@ func (p *pace) flushShare(now kv.Instant) float64 {
 	if p.must(now) {
 		return 1
 	}
-	return flushShareFor(p.queuedBytes.Load(), p.tableSize)
+	return flushShareFor(p.queuedBytes.Load(), p.memTable)
 }
 
 func (p *pace) compactionShare(now kv.Instant) float64 {
 	if p.must(now) {
 		return 1
 	}
-	return compactionShareFor(p.sublevels.Load(), p.debtBytes.Load())
+	return compactionShareFor(p.sublevels.Load(), p.debtBytes.Load(), p.tableBytes.Load())
 }
 
 // must reports whether somebody waits; else it looks at the store if that is due.
@@ -105,22 +108,32 @@ func (p *pace) must(now kv.Instant) bool {
 	p.queuedBytes.Store(m.MemTable.Size)
 	p.sublevels.Store(int64(m.Levels[0].Sublevels))
 	p.debtBytes.Store(m.Compact.EstimatedDebt)
+	total := m.Total()
+	p.tableBytes.Store(uint64(total.TablesSize))
 	return false
 }
 
-// flushShareFor is the least share of a flush, by the bytes of all memtables.
-func flushShareFor(queued, table uint64) float64 {
-	if float64(queued) >= flushBehindTables*float64(table) {
+// flushShareFor is the least share of a flush, by the bytes of all memtables and of a full one.
+func flushShareFor(queued, memTable uint64) float64 {
+	if float64(queued) >= flushBehindTables*float64(memTable) {
 		return 1
 	}
 	return flushShare
 }
 
-// compactionShareFor is the least share of each compaction.
-func compactionShareFor(sublevels int64, debt uint64) float64 {
-	between := func(x, well, behind float64) float64 { return min(1, max(0, (x-well)/(behind-well))) }
-	behind := max(between(float64(sublevels), l0SublevelsWell, l0SublevelsBehind), between(float64(debt), debtBytesWell, debtBytesBehind))
+// compactionShareFor is the least share of each compaction, by the sublevels of L0 and by the bytes of debt and of all tables.
+func compactionShareFor(sublevels int64, debt, tables uint64) float64 {
+	well := debtBytesWell + float64(tables)/debtSizePart
+	behind := max(
+		between(float64(sublevels), l0SublevelsWell, l0SublevelsBehind),
+		between(float64(debt), well, debtTimesWorst*well),
+	)
 	return compactionShare + (1-compactionShare)*behind
+}
+
+// between is 0 up to well, 1 from behind on, and grows evenly from one to the other.
+func between(x, well, behind float64) float64 {
+	return min(1, max(0, (x-well)/(behind-well)))
 }
 
 // pacedFile is a file that a flush or compaction writes; its writer breathes after each block. Pebble's writers hand one

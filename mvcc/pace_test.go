@@ -21,30 +21,32 @@ func TestSharesOfBackgroundWork(t *testing.T) {
 			t.Errorf("memtables for %v: a flush has a share of %v, want %v", x.queued, s, x.least)
 		}
 	}
-	if l0SublevelsWell <= l0SublevelsCompacted || l0SublevelsBehind >= l0SublevelsMax {
+	if l0SublevelsWell < l0SublevelsCompacted || l0SublevelsBehind >= l0SublevelsMax {
 		t.Errorf("L0 is compacted from %d on, well to %d and behind from %d on, and writes stop at %d", l0SublevelsCompacted, l0SublevelsWell, l0SublevelsBehind, l0SublevelsMax)
 	}
 	const middle = compactionShare + (1-compactionShare)/2
 	for _, x := range []struct {
-		sublevels int64
-		debt      uint64
-		share     float64
+		sublevels    int64
+		debt, tables uint64
+		share        float64
 	}{
-		{0, 0, compactionShare},
-		{l0SublevelsWell, debtBytesWell, compactionShare},
-		{(l0SublevelsWell + l0SublevelsBehind) / 2, 0, middle},
-		{0, (debtBytesWell + debtBytesBehind) / 2, middle},
-		{l0SublevelsBehind, 0, 1},
-		{0, debtBytesBehind, 1},
-		{10 * l0SublevelsBehind, 10 * debtBytesBehind, 1},
+		{0, 0, 0, compactionShare},
+		{l0SublevelsWell, debtBytesWell, 0, compactionShare},
+		{(l0SublevelsWell + l0SublevelsBehind) / 2, 0, 0, middle},
+		{0, debtBytesWell * 5 / 2, 0, middle},
+		{0, debtBytesWell * 5, debtSizePart * debtBytesWell, middle},
+		{0, 10 << 30, 100 << 30, compactionShare},
+		{l0SublevelsBehind, 0, 100 << 30, 1},
+		{0, 4 * debtBytesWell, 0, 1},
+		{10 * l0SublevelsBehind, 100 * debtBytesWell, debtBytesWell, 1},
 	} {
-		if s := compactionShareFor(x.sublevels, x.debt); math.Abs(s-x.share) > 1e-9 {
-			t.Errorf("%d sublevels and a debt of %d: a compaction has a share of %v, want %v", x.sublevels, x.debt, s, x.share)
+		if s := compactionShareFor(x.sublevels, x.debt, x.tables); math.Abs(s-x.share) > 1e-9 {
+			t.Errorf("%d sublevels, a debt of %d in a store of %d: a compaction has a share of %v, want %v", x.sublevels, x.debt, x.tables, s, x.share)
 		}
 	}
 	last := 0.0
 	for n := range int64(l0SublevelsBehind + 2) {
-		s := compactionShareFor(n, 0)
+		s := compactionShareFor(n, 0, 0)
 		if s < last {
 			t.Errorf("at %d sublevels the share is %v, below that at one less, %v", n, s, last)
 		}
