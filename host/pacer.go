@@ -7,8 +7,8 @@ import (
 	"github.com/kvd-db/kvd/kv"
 )
 
-// The pace of scans. Where cores are scarce a scan takes from the share of the short requests, and what it
-// takes shows in their latency. So it works in slices; after each it lets others go first, in this process and
+// The pace of scans, and of the engine's flushes and compactions. Where cores are scarce such work takes from the share of the
+// short requests, and what it takes shows in their latency. So it works in slices; after each it lets others go first, in this process and
 // in others, and by how long that takes it sees whether anybody waits for a core. Then it takes a smaller
 // share, and rests.
 const (
@@ -27,14 +27,15 @@ const (
 // pacer is the pace of one worker. It belongs to one goroutine.
 type pacer struct {
 	now    func() kv.Instant
-	yield  func()              // lets others go first
-	asked  kv.Instant          // when the read came
-	slept  time.Duration       // altogether
-	sleep  func(time.Duration) // about so long
-	share  float64             // of a core, from paceShareMin to 1
-	worked time.Duration       // in this slice
-	owed   time.Duration       // of rest; below 0 if the last one was longer
-	began  kv.Instant          // when the work went on
+	yield  func()                   // lets others go first
+	least  func(kv.Instant) float64 // of the share, at a time; nil: paceShareMin, and a read that is old rests no more
+	asked  kv.Instant               // when the read came
+	slept  time.Duration            // altogether
+	sleep  func(time.Duration)      // about so long
+	share  float64                  // of a core, from paceShareMin to 1
+	worked time.Duration            // in this slice
+	owed   time.Duration            // of rest; below 0 if the last one was longer
+	began  kv.Instant               // when the work went on
 }
 
 func newPacer(now func() kv.Instant, sleep func(time.Duration)) *pacer {
@@ -61,8 +62,12 @@ func (p *pacer) breathe() {
 	} else {
 		p.share = min(1, p.share*paceUp)
 	}
-	p.owed = min(p.owed+time.Duration(float64(min(p.worked, paceWorkMax))*(1/p.share-1)), paceRestMax)
-	if p.worked = 0; p.owed < paceRestMin || time.Duration(now-p.asked) > paceAgeMax {
+	share := p.share
+	if p.least != nil {
+		share = max(share, p.least(p.began))
+	}
+	p.owed = min(p.owed+time.Duration(float64(min(p.worked, paceWorkMax))*(1/share-1)), paceRestMax)
+	if p.worked = 0; p.owed < paceRestMin || p.least == nil && time.Duration(now-p.asked) > paceAgeMax {
 		return
 	}
 	p.sleep(p.owed)
@@ -71,4 +76,16 @@ func (p *pacer) breathe() {
 	p.slept += rested
 	p.owed = max(p.owed-rested, -paceRestMin)
 	p.began = now
+}
+
+// sleeper sleeps for one worker, until that is closed.
+func sleeper(ended <-chan struct{}) func(time.Duration) {
+	t := time.NewTimer(0)
+	return func(d time.Duration) {
+		t.Reset(d)
+		select {
+		case <-t.C:
+		case <-ended:
+		}
+	}
 }

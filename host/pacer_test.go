@@ -136,7 +136,7 @@ func TestReadersCloseEndsRests(t *testing.T) {
 	startReaders(r)
 	rested := make(chan struct{})
 	go func() {
-		r.sleeper()(time.Hour)
+		sleeper(r.ended)(time.Hour)
 		close(rested)
 	}()
 	var work []lent

@@ -3,7 +3,6 @@ package host
 import (
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
@@ -61,20 +60,8 @@ func startReaders(r *readers) {
 		r.group.Go(func() { w.work(r) })
 	}
 	for range n - 1 {
-		w := &worker{lanes: []lane{laneScan}, filled: &r.scans, pace: newPacer(r.now, r.sleeper())}
+		w := &worker{lanes: []lane{laneScan}, filled: &r.scans, pace: newPacer(r.now, sleeper(r.ended))}
 		r.group.Go(func() { w.work(r) })
-	}
-}
-
-// sleeper sleeps for one worker, until the pool is closed.
-func (r *readers) sleeper() func(time.Duration) {
-	t := time.NewTimer(0)
-	return func(d time.Duration) {
-		t.Reset(d)
-		select {
-		case <-t.C:
-		case <-r.ended:
-		}
 	}
 }
 

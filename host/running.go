@@ -21,6 +21,7 @@ import (
 type running struct {
 	loops     loops
 	engine    *mvcc.Engine
+	pace      *background
 	disk      *disk
 	applier   *applier
 	readers   *readers
@@ -39,15 +40,18 @@ func (h *Host) startNode() (*running, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := NewClock()
+	pace := newBackground(clock.Now)
 	engine, err := mvcc.Open(mvcc.Options{
 		Dir: h.dir.file(stateDirName), CacheBytes: h.options.Storage.CacheBytes, MemTableBytes: int(h.options.Storage.MemTableBytes),
+		Pace:   pace.pace,
 		Logger: engineLogger{h.options.Log.Named("engine"), h.fail},
 	})
 	if err != nil {
 		_ = log.Close()
 		return nil, err
 	}
-	r := &running{engine: engine, clock: NewClock(), ended: make(chan struct{})}
+	r := &running{engine: engine, pace: pace, clock: clock, ended: make(chan struct{})}
 	r.disk = &disk{log: log, fail: h.fail, logger: h.options.Log.Named("disk"), metrics: &h.metrics.disk}
 	if err := h.assemble(r, log, recovered); err != nil {
 		_ = engine.Abandon()

@@ -33,6 +33,10 @@
 //   - Everything handed out is a copy; nothing aliases Pebble's buffers.
 //   - A value or key that does not decode is Corruption: never served, never retried.
 //
+// Flushes and compactions can be paced (Options.Pace): whoever opens the store lets them rest after each block
+// that they write, and the store says how much of a core they need so that it stays well. What somebody
+// waits for does not rest, and a rest holds up nobody else.
+//
 // The package never interprets a transaction, never decides what G is, keeps no clock, and
 // starts no goroutine of its own (Pebble does; Options.Deterministic keeps its background
 // work from changing any result).

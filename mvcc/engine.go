@@ -17,6 +17,7 @@ type Engine struct {
 	db        *pebble.DB
 	pebble    *pebble.Options
 	health    *health
+	pace      *pace
 	staging   string // directory of tables being received
 	retained  retained
 	unflushed unflushed
@@ -46,7 +47,7 @@ func Open(opts Options) (*Engine, error) {
 	if err := checkFormat(fs, opts.Dir); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, health: newHealth(), staging: fs.PathJoin(opts.Dir, stagingDirName), readers: map[*Reader]struct{}{}}
+	e := &Engine{opts: opts, health: newHealth(), pace: newPace(&opts), staging: fs.PathJoin(opts.Dir, stagingDirName), readers: map[*Reader]struct{}{}}
 	e.retained.of = map[kv.PartitionID]Retained{}
 	// What a crash left of a snapshot being received was never part of the store.
 	if err := fs.RemoveAll(e.staging); err != nil {
@@ -56,13 +57,14 @@ func Open(opts Options) (*Engine, error) {
 		return nil, wrapError("creating "+e.staging, err)
 	}
 	e.hand = newAtHand(opts.atHandBytes())
-	e.pebble = opts.pebbleOptions(e.health)
+	e.pebble = opts.pebbleOptions(e.health, e.pace)
 	defer e.pebble.Cache.Unref() // Pebble holds its own reference
 	db, err := pebble.Open(opts.Dir, e.pebble)
 	if err != nil {
 		return nil, wrapError("opening the store "+opts.Dir, err)
 	}
 	e.db = db
+	e.pace.db.Store(db)
 	if err := e.loadRetained(); err != nil {
 		_ = e.Abandon()
 		return nil, err
@@ -72,6 +74,7 @@ func Open(opts Options) (*Engine, error) {
 
 // Close makes everything durable and closes the store. No Reader may be open.
 func (e *Engine) Close() error {
+	e.pace.end()
 	err := e.Flush()
 	if err2 := e.Abandon(); err == nil {
 		err = err2
@@ -83,6 +86,7 @@ func (e *Engine) Close() error {
 // deterministic store closes the readers that its process has left open; in all others that is an error.
 func (e *Engine) Abandon() error {
 	e.health.ending.Store(true)
+	e.pace.end()
 	e.health.gate.end()
 	for r := range e.readers { // in any order: nothing is read any more
 		r.Close()
@@ -93,6 +97,7 @@ func (e *Engine) Abandon() error {
 // Flush makes everything committed so far durable. It fails, instead of waiting, while the
 // disk refuses writes.
 func (e *Engine) Flush() error {
+	defer e.pace.hurry()()
 	e.unflushed.reset()
 	e.health.gate.set(true)
 	done, err := e.db.AsyncFlush()
@@ -124,6 +129,7 @@ func (e *Engine) FlushAsync() error {
 
 // Compact rewrites the whole store into one sorted level. It is expensive.
 func (e *Engine) Compact() error {
+	defer e.pace.hurry()()
 	e.flushes = 0
 	lo, hi := appendPrefix(nil, 0x00, nil), appendPrefix(nil, 0xff, nil)
 	return wrapError("compacting", e.db.Compact(context.Background(), lo, hi, false))

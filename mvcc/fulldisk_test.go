@@ -170,7 +170,7 @@ func (f stingyFile) Write(p []byte) (int, error) {
 func TestManifestWaitsForSpace(t *testing.T) {
 	left := 2
 	mem := NewMemFS()
-	fs := patientFS{stingyFS{mem, &left}, newHealth()}
+	fs := patientFS{stingyFS{mem, &left}, newHealth(), newPace(&Options{})}
 	f, err := fs.Create("MANIFEST-000001", vfs.WriteCategoryUnspecified)
 	must(t, err)
 	begun := time.Now()

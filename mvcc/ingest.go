@@ -159,10 +159,12 @@ func (s *SnapshotSink) Ingest(state *ReplicaState) error {
 	}
 	if err == nil {
 		s.e.retained.tell(s.args.Partition, state)
+		done := s.e.pace.hurry() // all commits wait for a memtable that overlaps
 		err = s.e.hand.replace(func() error {
 			_, err := s.e.db.IngestAndExcise(context.Background(), s.tables.paths, nil, nil, s.excise)
 			return err
 		})
+		done()
 		s.e.recent.forget()
 		err = wrapError("taking in a snapshot", err)
 	}

@@ -39,7 +39,10 @@ type Options struct {
 	// a result. Automatic compactions are off, and a store flushes (and after some flushes
 	// compacts) only inside Flush, or inside Commit when the memtable gets full.
 	Deterministic bool
-	Logger        Logger // nil: silent, and Fatalf panics
+	// Pace gives a flush or compaction a breather for each file that it writes, called by one goroutine at a time after
+	// each block: it may sleep. nil: nobody rests. A deterministic store does not ask it.
+	Pace   func(Background) (breathe func())
+	Logger Logger // nil: silent, and Fatalf panics
 
 	tune func(*pebble.Options) // tests: smaller blocks and tables than make sense
 }
@@ -88,7 +91,7 @@ const (
 )
 
 // pebbleOptions are what Pebble is opened with. The caller owns the cache in it.
-func (o *Options) pebbleOptions(h *health) *pebble.Options {
+func (o *Options) pebbleOptions(h *health, pc *pace) *pebble.Options {
 	p := &pebble.Options{
 		Cache:                       pebble.NewCache(o.CacheBytes - o.atHandBytes()),
 		Comparer:                    &comparer,
@@ -103,7 +106,7 @@ func (o *Options) pebbleOptions(h *health) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(2, runtime.GOMAXPROCS(0)/2) },
 		EventListener:               h.listener(o.Logger),
 		Logger:                      o.Logger,
-		FS:                          patientFS{o.FS, h},
+		FS:                          patientFS{o.FS, h, pc},
 	}
 	for i := range p.Levels {
 		p.Levels[i].BlockSize = o.BlockBytes

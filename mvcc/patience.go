@@ -16,6 +16,7 @@ import (
 type patientFS struct {
 	vfs.FS
 	health *health
+	pace   *pace
 }
 
 const fullRetryPause = 100 * time.Millisecond
@@ -26,7 +27,11 @@ func (fs patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.Fil
 		if fs.health.flush.Load() != nil {
 			time.Sleep(fullRetryPause)
 		}
-		return fs.FS.Create(name, category)
+		f, err := fs.FS.Create(name, category)
+		if err != nil {
+			return nil, err
+		}
+		return fs.pace.paced(f, category), nil
 	}
 	var f vfs.File
 	err := fs.health.whileFull(func() (err error) {
