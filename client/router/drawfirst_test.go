@@ -35,7 +35,7 @@ func threeLeaders(t *testing.T, core kv.NodeID) *Router {
 	return r
 }
 
-// TestFirstGroup: who draws the timestamp for all groups is on the oracle's node, if one is.
+// TestFirstGroup: who draws the timestamp for all groups.
 func TestFirstGroup(t *testing.T) {
 	keys := []kv.Key{kv.MakeKey(1, []byte("a")), kv.MakeKey(1, []byte("q")), kv.MakeKey(1, []byte("b")), kv.MakeKey(1, []byte("i"))}
 	for _, x := range []struct {
@@ -47,8 +47,11 @@ func TestFirstGroup(t *testing.T) {
 		want  [][]int
 	}{
 		{about: "nobody knows: by size", keys: []int{0, 1, 2, 3}, want: [][]int{{0, 2}, {1}, {3}}},
-		{about: "the smallest draws", core: 2, keys: []int{0, 1, 2, 3}, want: [][]int{{3}, {0, 2}, {1}}},
-		{about: "the largest draws", core: 1, keys: []int{1, 0, 2, 3}, want: [][]int{{0, 2}, {1}, {3}}},
+		{about: "of three nodes the oracle's, whose group is small", core: 2, keys: []int{0, 1, 2, 3}, want: [][]int{{3}, {0, 2}, {1}}},
+		{about: "of three nodes the oracle's, whose group is large", core: 1, keys: []int{1, 0, 2, 3}, want: [][]int{{0, 2}, {1}, {3}}},
+		{about: "of two nodes the other one, whose group is small", core: 1, keys: []int{0, 2, 3}, want: [][]int{{3}, {0, 2}}},
+		{about: "of two nodes the other one, whose group is large", core: 2, keys: []int{3, 0, 2}, want: [][]int{{0, 2}, {3}}},
+		{about: "the oracle's node alone", core: 1, keys: []int{0, 2}, want: [][]int{{0, 2}}},
 		{about: "no group is there", core: 2, keys: []int{1, 0, 2}, want: [][]int{{0, 2}, {1}}},
 		{about: "there is nothing to draw", core: 2, at: 7, keys: []int{0, 1, 2, 3}, want: [][]int{{0, 2}, {1}, {3}}},
 		{about: "who answers chooses", core: 2, from: From{Stale: kv.Stale{NotBefore: 5}}, keys: []int{0, 1, 2, 3}, want: [][]int{{0, 2}, {1}, {3}}},

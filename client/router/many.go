@@ -53,8 +53,7 @@ type many struct {
 	meter  *Meter
 }
 
-// group is partitions, the largest first. If the first one is to draw the timestamp, those come before that can do so
-// without a message.
+// group is partitions, the largest first, but for the one that draws the timestamp, if that is to be drawn.
 func (m *many) group(keys []int) [][]int {
 	groups := m.partitions(keys)
 	slices.SortStableFunc(groups, func(a, b []int) int { return len(b) - len(a) })

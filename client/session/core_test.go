@@ -26,25 +26,25 @@ func writes(keys ...string) (all []kv.Write) {
 
 func TestMapLearnsCoreLeader(t *testing.T) {
 	m := newMap()
-	if m.CoreLeader() != 0 || m.DrawsFree(key("a")) {
+	if m.CoreLeader() != 0 || m.Anchor(writes("a", "h")) != 0 {
 		t.Error("a map that knows nothing knows who leads the core")
 	}
 	m.Learn("", led(2))
-	if m.CoreLeader() != 2 || m.DrawsFree(key("a")) || !m.DrawsFree(key("h")) || m.DrawsFree(key("q")) {
+	if m.CoreLeader() != 2 || m.Anchor(writes("a", "q", "h")) != 2 {
 		t.Errorf("node %d leads the core", m.CoreLeader())
 	}
 	if m.Learn("", led(0)); m.CoreLeader() != 2 {
 		t.Error("a node that does not know has made the map forget")
 	}
-	if m.ForgetLeader(5, 2); m.DrawsFree(key("h")) {
+	if m.ForgetLeader(5, 2); m.Anchor(writes("a", "h")) != 0 {
 		t.Error("nobody is known to lead partition 5")
 	}
-	if m.Learn("", led(3)); m.CoreLeader() != 3 || m.DrawsFree(kv.MakeKey(2, nil)) {
+	if m.Learn("", led(3)); m.CoreLeader() != 3 || m.Anchor(writes("a", "h", "q")) != 2 {
 		t.Errorf("node %d leads the core", m.CoreLeader())
 	}
 	m = newMap()
 	m.Learn("", led(0))
-	if m.ForgetLeader(4, 1); m.DrawsFree(key("a")) || m.Anchor(writes("h", "a")) != 0 {
+	if m.ForgetLeader(4, 1); m.Anchor(writes("h", "a")) != 0 {
 		t.Error("an unknown leader is taken for the unknown leader of the core")
 	}
 }

@@ -117,16 +117,6 @@ func (m *Map) CoreDoubted() bool {
 	return was
 }
 
-// DrawsFree reports whether the leader of a key's partition is believed to draw timestamps without a message: whether
-// it is on the node that leads the core.
-func (m *Map) DrawsFree(key kv.Key) bool {
-	if m.core == 0 {
-		return false
-	}
-	p, ok := m.Find(key, false)
-	return ok && p.Leader == m.core
-}
-
 // anchorLookMax is how many writes of a commit are looked at for its anchor.
 const anchorLookMax = 64
 
