@@ -12,8 +12,8 @@
 //	Get, Scan ──► overlay (a btree of its own writes) ──► what was read before ──► view ──► the nodes
 //	Put, Add, Delete ──► overlay                                    │    (one timestamp, which the
 //	                        │                                       ▼     first read has drawn)
-//	Commit ──► plan: writes ┴ keys and ranges read, the first written key ahead ──► session parts
-//	           it by partition ──► the leader of the first written key's partition
+//	Commit ──► plan: writes ┴ keys and ranges read, the anchor ahead, a written key whose leader draws
+//	           for free ──► session parts it by partition ──► the leader of the anchor's partition
 //	Update ──► again, from the first read, with the same age, if that was overtaken
 //
 // Layers, outermost first:

@@ -49,7 +49,7 @@ type space struct {
 	reads  readSet
 }
 
-// anchor is the first written key.
+// anchor is the written key that carries the outcome: the first one, until the plan of the commit chooses another.
 type anchor struct {
 	space *space
 	key   []byte

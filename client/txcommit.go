@@ -80,7 +80,8 @@ func (a *attempt) readKeys() (n int) {
 	return n
 }
 
-// plan is the whole commit, before it is parted: the anchor is the first write.
+// plan is the whole commit, before it is parted: the anchor is the first write. It is made once for an attempt, so that
+// all names under which the session sends the commit have the same anchor key.
 func (a *attempt) plan(ctx context.Context) (*kv.Commit, *kv.Error) {
 	c := &kv.Commit{Age: a.run.age, Writes: make([]kv.Write, 1)}
 	for _, s := range a.sorted() {
@@ -114,7 +115,24 @@ func (a *attempt) plan(ctx context.Context) (*kv.Commit, *kv.Error) {
 	if len(c.Reads)+len(c.Spans) > 0 {
 		c.Start = a.view.timestamp()
 	}
+	a.chooseAnchor(c)
 	return c, checkSize(c)
+}
+
+// chooseAnchor makes that write the anchor for which the timestamp is drawn with the fewest messages; any will do
+// (docs/adr/0022).
+func (a *attempt) chooseAnchor(c *kv.Commit) {
+	i := a.client.router.Anchor(c.Writes)
+	if i == 0 {
+		return
+	}
+	c.Writes[0], c.Writes[i] = c.Writes[i], c.Writes[0]
+	key := c.Writes[0].Key
+	for _, ks := range a.view.known() {
+		if ks.ID == key.Keyspace() {
+			a.anchor = &anchor{space: a.spaces[ks.Name], key: ks.UserKey(key)}
+		}
+	}
 }
 
 func tooManyKeys(n int) *kv.Error {

@@ -55,7 +55,7 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Unknown   Outcome = iota // not to be had now: the partition of its first key cannot be reached
+	Unknown   Outcome = iota // not to be had now: the partition of its anchor cannot be reached
 	Committed                // it happened, once
 	Aborted                  // it did not happen, and never will
 )

@@ -96,7 +96,7 @@ func (w *world) drop(name string) *kv.Error {
 }
 
 func (w *world) topology(name string) (*kv.Topology, *kv.Error) {
-	t := &kv.Topology{ClusterID: 7, Heard: w.oracle}
+	t := &kv.Topology{ClusterID: 7, Heard: w.oracle, CoreLeader: w.core}
 	for _, n := range w.nodes {
 		t.Nodes = append(t.Nodes, n.Info())
 	}

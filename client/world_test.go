@@ -35,6 +35,8 @@ type world struct {
 	admins int
 	// tooOld is how many of the next reads are answered with TooOld.
 	tooOld int
+	// core is who is said to lead the core; 0: nobody knows.
+	core kv.NodeID
 	// closed is up to where nodes that do not lead answer reads.
 	closed kv.Timestamp
 	// held are the timestamps that clients wanted to hold; older ones than oldest are not.

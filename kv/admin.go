@@ -99,6 +99,8 @@ type Topology struct {
 	Partitions []PartitionInfo // in key order
 	Nodes      []NodeInfo
 	Heard      Timestamp // the newest that the answering node has heard of
+	// CoreLeader is who leads the core, as the answering node believes: there a timestamp is drawn without a message. 0 = not known.
+	CoreLeader NodeID
 }
 
 // PartitionInfo is a descriptor with who was last heard to lead it.

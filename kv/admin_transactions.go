@@ -20,7 +20,7 @@ type TransactionStatus struct {
 	State string // preparing, drawing, proposed, committed; locking, locked; resolving
 	ID    TxID
 	Age   Age
-	// Anchor is the partition that decides, AnchorKey the first written key.
+	// Anchor is the partition that decides, AnchorKey the first write of the commit.
 	Anchor    PartitionID
 	AnchorKey Key
 	// Since is for how long it has been here, to a millisecond or so: after a change of leader only since that, and for a

@@ -98,7 +98,7 @@ type ReadMark struct{ Key Key }
 
 // Commit is a transaction's end: all of it or nothing, at one timestamp, once for an ID. A plain
 // put is a Commit of one Write. Writes name each key at most once; the first one is the anchor,
-// which carries the outcome. With Parts it is a two-phase or a parallel commit, coordinated by the
+// which carries the outcome: which one is put first is the client's choice. With Parts it is a two-phase or a parallel commit, coordinated by the
 // leader of the anchor's partition (transactions.md, H and P).
 type Commit struct {
 	ID    TxID
@@ -118,7 +118,7 @@ type OutcomeOf struct {
 	ID     TxID
 	Term   Term
 	AsOf   Timestamp
-	Anchor Key // the first written key
+	Anchor Key // the first write of the commit
 	// Ask says who asks; At is the timestamp of the read for AskRead, 0 for a strong one.
 	Ask AskKind
 	At  Timestamp

@@ -31,7 +31,7 @@ type Attempt struct {
 	AsOf      Timestamp   // of the Commit
 	Age       Age         // of the transaction
 	Partition PartitionID // of the anchor
-	Anchor    Key         // the first written key
+	Anchor    Key         // the first write of the commit
 }
 
 // Prepare asks a participant to lock what a transaction reads and writes there (rule H3). It is

@@ -120,7 +120,7 @@ func (n *Node) reply(id RequestID, resp *kv.Response, err *kv.Error) {
 
 func (n *Node) adminReply(id RequestID, resp *kv.AdminResponse, err *kv.Error) {
 	if resp != nil && resp.Topology != nil {
-		resp.Topology.Heard = n.system.heard
+		resp.Topology.Heard, resp.Topology.CoreLeader = n.system.heard, n.oracle()
 	}
 	n.out.AdminReplies = append(n.out.AdminReplies, AdminReply{ID: id, Response: resp, Err: err})
 }

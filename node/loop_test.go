@@ -234,6 +234,12 @@ func TestTrio(t *testing.T) {
 	if len(top.Partitions) != 4 || len(top.Nodes) != 3 {
 		t.Fatalf("topology %+v", top)
 	}
+	for i := range w.nodes { // each tells what it believes
+		r := w.tell(i, &kv.AdminRequest{Topology: &kv.TopologyQuery{Keyspace: "k", Local: true}})
+		if r.Err != nil || r.Response.Topology.CoreLeader != w.nodes[core].Info().ID {
+			t.Errorf("node %d does not know who leads the core: %+v, %v", i, r.Response, r.Err)
+		}
+	}
 	for i, p := range top.Partitions {
 		node, term := w.leads(p.Descriptor.Partition)
 		key := kv.MakeHashKey(top.Keyspaces[0].ID, uint16(i), []byte("x"))

@@ -309,7 +309,7 @@ func handover(c *client, then func()) {
 	for _, k := range keys {
 		writes = append(writes, kv.Write{Kind: kv.WritePut, Key: k, Value: w.value()})
 	}
-	c.commit(change{writes: writes, age: c.age()}, func(o *check.Op) {
+	c.commit(change{writes: w.anchored(writes), age: c.age()}, func(o *check.Op) {
 		if o.Result != check.Done {
 			then()
 			return

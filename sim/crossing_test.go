@@ -102,6 +102,26 @@ func TestCommitsAreParted(t *testing.T) {
 	}
 }
 
+// TestAnchors: each write of a transaction is the anchor at times, the first one mostly, and no write is lost.
+func TestAnchors(t *testing.T) {
+	w := &World{scheduler: newScheduler(1)}
+	w.rng = rand.New(rand.NewPCG(1, 1))
+	writes := []kv.Write{{Key: kv.Key("a")}, {Key: kv.Key("b")}, {Key: kv.Key("c")}}
+	first := map[string]int{}
+	for range 300 {
+		all := w.anchored(writes)
+		first[string(all[0].Key)]++
+		got := names(all)
+		slices.Sort(got)
+		if !slices.Equal(got, names(writes)) || string(writes[0].Key) != "a" {
+			t.Fatalf("%v of %v", got, names(writes))
+		}
+	}
+	if first["a"] < 200 || first["b"] < 10 || first["c"] < 10 {
+		t.Errorf("the anchor was %v", first)
+	}
+}
+
 func names(ws []kv.Write) []string {
 	all := []string{}
 	for _, w := range ws {

@@ -79,7 +79,7 @@ func (c *client) try(p plan, age kv.Age, n int, then func(*attempt)) {
 			return
 		}
 		t := w.listed(c, call, a, check.Unknown)
-		x := change{writes: a.writes, reads: a.reads.Reads, spans: a.spans, start: a.reads.Timestamp, age: age, told: p.told}
+		x := change{writes: w.anchored(a.writes), reads: a.reads.Reads, spans: a.spans, start: a.reads.Timestamp, age: age, told: p.told}
 		if a.marks != nil {
 			x.reads = a.marks
 		}
@@ -218,6 +218,21 @@ func (c *client) readGroups(op *check.Op, groups [][]kv.Key, o readOpts, then fu
 		op.Timestamp, op.Reads = o.at, append(op.Reads, seen(keys, r)...)
 		c.readGroups(op, groups[1:], o.next(c, o.at), then)
 	}}, c.patience(o.patience))
+}
+
+// anchorShare is the share of transactions of several writes whose anchor is any of them: which one it is is the client's choice
+// (docs/adr/0022).
+const anchorShare = 0.3
+
+// anchored is writes in an order in which, now and then, any of them is the anchor.
+func (w *World) anchored(writes []kv.Write) []kv.Write {
+	if len(writes) < 2 || !w.chance(anchorShare) {
+		return writes
+	}
+	all := slices.Clone(writes) // the workload may still look at its own
+	i := w.rng.IntN(len(all))
+	all[0], all[i] = all[i], all[0]
+	return all
 }
 
 // parted is a change as a commit, addressed to the partition of its first write: what it reads and writes in others

@@ -212,16 +212,25 @@ func (c *Call) commitID() kv.TxID {
 // step lets the machine hear of something.
 func (c *Call) step(event func(*session.Call) session.Action) session.Action {
 	r := c.router
+	watched := r.config.OnTopology != nil
+	var before, after kv.NodeID
 	r.mu.Lock()
-	if r.config.OnTopology == nil {
-		defer r.mu.Unlock()
-		return event(&c.machine)
-	}
 	q := c.machine.Request()
-	before := r.leaderOf(q)
+	if watched {
+		before = r.leaderOf(q)
+	}
 	a := event(&c.machine)
-	after := r.leaderOf(q)
+	if watched {
+		after = r.leaderOf(q)
+	}
+	doubted, area := r.session.Map.CoreDoubted(), ""
+	if doubted {
+		area = r.session.Map.KeyspaceName(c.Op.Key)
+	}
 	r.mu.Unlock()
+	if doubted {
+		r.startRefresh(area) // nobody waits for it
+	}
 	if after != before && after != 0 {
 		r.config.OnTopology(Change{Kind: "leader", Partition: q.Partition, From: r.address(before), To: r.address(after)})
 	}

@@ -22,6 +22,8 @@
 //     such timestamp every few seconds. Short reads and transactions tell nobody anything.
 //   - A read that any replica may answer goes to the nearest ones first (near.go): not to those that are known to
 //     be behind it, or did not answer lately, but for one read now and then that finds out.
+//   - Who is asked first draws the timestamp for all, so it matters who that is (drawfirst.go, docs/adr/0022). To be
+//     wrong in where the core is led costs messages and nothing else.
 //   - Close leaves no goroutine behind.
 //
 // It decides nothing about retries or exactly-once: session does.

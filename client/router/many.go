@@ -53,10 +53,13 @@ type many struct {
 	meter  *Meter
 }
 
-// group is partitions, the largest first: it may draw the timestamp.
+// group is partitions, the largest first, but for the one that draws the timestamp, if that is to be drawn.
 func (m *many) group(keys []int) [][]int {
 	groups := m.partitions(keys)
 	slices.SortStableFunc(groups, func(a, b []int) int { return len(b) - len(a) })
+	if m.at == 0 && m.from.Stale.NotBefore == 0 {
+		drawFirst(m.router, groups, func(g []int) kv.Key { return m.keys[g[0]] })
+	}
 	return groups
 }
 

@@ -139,7 +139,7 @@ func (s *Scan) settle() *kv.Error {
 // begin gets the first page of every span. The very first one may draw the timestamp, so
 // the others wait for it.
 func (s *Scan) begin() *kv.Error {
-	for _, span := range s.query.Spans() {
+	for _, span := range s.router.spans(&s.query) {
 		if !span.IsEmpty() {
 			s.all = append(s.all, &cursor{scan: s, rest: span})
 		}
@@ -196,7 +196,7 @@ func (r *Router) Count(ctx context.Context, q ScanQuery) (int64, kv.Timestamp, *
 		at    = q.At
 		work  = slots{free: make(chan struct{}, parallelMax)}
 	)
-	for i, span := range q.Spans() {
+	for i, span := range r.spans(&q) {
 		if i == 0 && at == 0 {
 			p := r.fetch(ctx, &q, span, 0, 0, true).page(ctx)
 			if p.err != nil {

@@ -17,6 +17,8 @@ type Map struct {
 	byID      map[kv.PartitionID]*Place
 	keyspaces map[string]kv.Keyspace
 	nodes     []kv.NodeInfo // sorted by ID
+	core      kv.NodeID     // that leads the core; 0 = not known
+	coreDoubt bool          // a partition has left that node since CoreDoubted was asked
 }
 
 // Place is one partition as the map knows it.
@@ -24,6 +26,7 @@ type Place struct {
 	Descriptor *kv.Descriptor // read only
 	Leader     kv.NodeID      // 0 = not known
 	Term       kv.Term        // the newest one that a leader of the partition was heard to have; 0 = none
+	led        kv.NodeID      // the newest leader that was known
 }
 
 func newMap() Map {
@@ -103,9 +106,46 @@ func (m *Map) Node(id kv.NodeID) (kv.NodeInfo, bool) {
 	return m.nodes[i], true
 }
 
+// CoreLeader is the node that leads the core; 0 = not known. A wrong belief costs messages and nothing else.
+func (m *Map) CoreLeader() kv.NodeID { return m.core }
+
+// CoreDoubted reports, once each time, whether a partition was heard to have left the node that leads the core: the
+// core itself may have too, so it is worth a question for the map.
+func (m *Map) CoreDoubted() bool {
+	was := m.coreDoubt
+	m.coreDoubt = false
+	return was
+}
+
+// anchorLookMax is how many writes of a commit are looked at for its anchor.
+const anchorLookMax = 64
+
+// Anchor is the position of the write that is the best anchor of a commit: the first one whose partition's leader
+// draws timestamps without a message, else the first of all. If the writes are in one partition, it is the first in
+// either case. There must be one.
+func (m *Map) Anchor(writes []kv.Write) int {
+	if m.core == 0 {
+		return 0
+	}
+	var place *Place // of the write before: the next one is often there too
+	for i := range writes[:min(len(writes), anchorLookMax)] {
+		if place != nil && place.Descriptor.Span.Contains(writes[i].Key) {
+			continue
+		}
+		place, _ = m.Find(writes[i].Key, false)
+		if place != nil && place.Leader == m.core {
+			return i
+		}
+	}
+	return 0
+}
+
 // Learn takes the answer to a TopologyQuery for one keyspace, or for all ("").
 func (m *Map) Learn(keyspace string, t *kv.Topology) {
 	m.cluster = t.ClusterID
+	if t.CoreLeader != 0 {
+		m.core = t.CoreLeader
+	}
 	if len(t.Nodes) > 0 {
 		m.nodes = slices.Clone(t.Nodes)
 		slices.SortFunc(m.nodes, func(a, b kv.NodeInfo) int { return cmp.Compare(a.ID, b.ID) })
@@ -126,6 +166,7 @@ func (m *Map) Learn(keyspace string, t *kv.Topology) {
 			m.LearnLeader(p.Descriptor.Partition, p.Leader, p.Term)
 		}
 	}
+	m.coreDoubt = false // this was the answer
 }
 
 // Forget drops the belief that there is a keyspace of a name.
@@ -163,7 +204,7 @@ func (m *Map) LearnDescriptor(d *kv.Descriptor) bool {
 	}
 	place := &Place{Descriptor: d}
 	if old != nil {
-		place.Leader, place.Term = old.Leader, old.Term
+		place.Leader, place.Term, place.led = old.Leader, old.Term, old.led
 	}
 	if _, ok := d.ReplicaOn(place.Leader); !ok {
 		place.Leader = 0
@@ -197,7 +238,10 @@ func (m *Map) LearnLeader(id kv.PartitionID, node kv.NodeID, term kv.Term) bool 
 	if p == nil || term < p.Term || p.Leader == node && p.Term == term {
 		return false
 	}
-	p.Leader, p.Term = node, term
+	if p.led == m.core && node != m.core && m.core != 0 {
+		m.coreDoubt = true
+	}
+	p.Leader, p.Term, p.led = node, term, node
 	return true
 }
 
@@ -213,6 +257,6 @@ func (m *Map) ForgetLeader(id kv.PartitionID, node kv.NodeID) {
 // the one that the map believed in.
 func (m *Map) correctTerm(id kv.PartitionID, node kv.NodeID, term kv.Term) {
 	if p := m.byID[id]; p != nil {
-		p.Leader, p.Term = node, term
+		p.Leader, p.Term, p.led = node, term, node
 	}
 }

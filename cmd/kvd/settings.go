@@ -43,7 +43,7 @@ var settings = []setting{
 	{key: "join", example: "A,B,C", help: "addresses of the nodes of the cluster, this one among them; the same list on all nodes and at every start", apply: applyJoin},
 	text("locality", "", "region=x,zone=y", "where this node is: replicas of a partition are spread over localities", func(c *config) *string { return &c.host.Locality }),
 	{key: "read-mode", def: string(host.ReadLease), example: "MODE", help: "lease, or quorum: every read asks a quorum, and no clock matters", apply: applyReadMode},
-	{key: "commit", def: string(host.CommitTwoPhase), example: "MODE", help: "how transactions over several partitions commit whose first write is led here: two-phase, or parallel, in one consensus round instead of two; may differ between nodes", apply: applyCommit},
+	{key: "commit", def: string(host.CommitTwoPhase), example: "MODE", help: "how transactions over several partitions commit whose anchor is led here: two-phase, or parallel, in one consensus round instead of two; may differ between nodes", apply: applyCommit},
 	{key: "loops", def: strconv.Itoa(host.LoopsDefault), example: "N", help: "event loops, which share the partitions out among them: 1 to 64, no more than the machine has cores to spare; may differ between nodes and between starts", apply: applyLoops},
 	flag("insecure", "allow to listen beyond the loopback interface, without TLS", func(c *config) *bool { return &c.host.Network.Insecure }),
 	text("log-format", "text", "FORMAT", "text or json", func(c *config) *string { return &c.logFormat }),

@@ -1280,7 +1280,7 @@ func (x *KeyRange) GetEnd() []byte {
 	return nil
 }
 
-// What a commit reads and writes in one partition beside that of its first written key.
+// What a commit reads and writes in one partition beside that of its anchor.
 type CommitPart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partition     uint64                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -1582,7 +1582,7 @@ func (x *NameCommitRequest) GetKey() []byte {
 type OutcomeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keyspace      string                 `protobuf:"bytes,1,opt,name=keyspace,proto3" json:"keyspace,omitempty"`
-	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"` // the first key written
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"` // the first write of the commit
 	Name          *CommitName            `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2426,7 +2426,8 @@ type TopologyResponse struct {
 	Keyspaces     []*Keyspace            `protobuf:"bytes,2,rep,name=keyspaces,proto3" json:"keyspaces,omitempty"`
 	Partitions    []*PartitionInfo       `protobuf:"bytes,3,rep,name=partitions,proto3" json:"partitions,omitempty"` // in key order
 	Nodes         []*NodeInfo            `protobuf:"bytes,4,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Heard         uint64                 `protobuf:"varint,5,opt,name=heard,proto3" json:"heard,omitempty"` // the newest timestamp that the answering node has heard of
+	Heard         uint64                 `protobuf:"varint,5,opt,name=heard,proto3" json:"heard,omitempty"`                             // the newest timestamp that the answering node has heard of
+	CoreLeader    uint64                 `protobuf:"varint,6,opt,name=core_leader,json=coreLeader,proto3" json:"core_leader,omitempty"` // who leads the core, as the answering node believes; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2492,6 +2493,13 @@ func (x *TopologyResponse) GetNodes() []*NodeInfo {
 func (x *TopologyResponse) GetHeard() uint64 {
 	if x != nil {
 		return x.Heard
+	}
+	return 0
+}
+
+func (x *TopologyResponse) GetCoreLeader() uint64 {
+	if x != nil {
+		return x.CoreLeader
 	}
 	return 0
 }
@@ -4251,7 +4259,7 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"\x06oldest\x18\x01 \x01(\x04R\x06oldest\"C\n" +
 	"\x0fTopologyRequest\x12\x1a\n" +
 	"\bkeyspace\x18\x01 \x01(\tR\bkeyspace\x12\x14\n" +
-	"\x05local\x18\x02 \x01(\bR\x05local\"\xd6\x01\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\"\xf7\x01\n" +
 	"\x10TopologyResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\x04R\tclusterId\x12.\n" +
@@ -4260,7 +4268,9 @@ const file_proto_kvpb_kvpb_proto_rawDesc = "" +
 	"partitions\x18\x03 \x03(\v2\x15.kvd.v1.PartitionInfoR\n" +
 	"partitions\x12&\n" +
 	"\x05nodes\x18\x04 \x03(\v2\x10.kvd.v1.NodeInfoR\x05nodes\x12\x14\n" +
-	"\x05heard\x18\x05 \x01(\x04R\x05heard\"\x8f\x01\n" +
+	"\x05heard\x18\x05 \x01(\x04R\x05heard\x12\x1f\n" +
+	"\vcore_leader\x18\x06 \x01(\x04R\n" +
+	"coreLeader\"\x8f\x01\n" +
 	"\bKeyspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

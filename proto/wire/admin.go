@@ -9,7 +9,7 @@ import (
 
 // TopologyMessage is a topology as a message.
 func TopologyMessage(t *kv.Topology) *kvpb.TopologyResponse {
-	m := &kvpb.TopologyResponse{ClusterId: t.ClusterID, Nodes: nodeMessages(t.Nodes), Heard: uint64(t.Heard)}
+	m := &kvpb.TopologyResponse{ClusterId: t.ClusterID, Nodes: nodeMessages(t.Nodes), Heard: uint64(t.Heard), CoreLeader: uint64(t.CoreLeader)}
 	for _, k := range t.Keyspaces {
 		m.Keyspaces = append(m.Keyspaces, &kvpb.Keyspace{Id: uint32(k.ID), Name: k.Name, Scheme: uint32(k.Scheme), Partitions: uint32(k.Partitions), RetentionNanos: int64(k.Retention)})
 	}
@@ -24,7 +24,10 @@ func TopologyMessage(t *kv.Topology) *kvpb.TopologyResponse {
 
 // TopologyOf is the inverse of TopologyMessage.
 func TopologyOf(m *kvpb.TopologyResponse) *kv.Topology {
-	t := &kv.Topology{ClusterID: m.GetClusterId(), Nodes: nodesOf(m.GetNodes()), Heard: kv.Timestamp(m.GetHeard())}
+	t := &kv.Topology{
+		ClusterID: m.GetClusterId(), Nodes: nodesOf(m.GetNodes()),
+		Heard: kv.Timestamp(m.GetHeard()), CoreLeader: kv.NodeID(m.GetCoreLeader()),
+	}
 	for _, k := range m.GetKeyspaces() {
 		t.Keyspaces = append(t.Keyspaces, kv.Keyspace{
 			ID: kv.KeyspaceID(k.GetId()), Name: k.GetName(), Scheme: kv.Scheme(k.GetScheme()), Partitions: int(k.GetPartitions()),
