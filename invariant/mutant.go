@@ -28,6 +28,7 @@ const (
 
 	// of docs/adr/0008: several loops a node
 	AckOfOtherLoop    Mutant = "AckOfOtherLoop"    // a lease counts loop 0's promise for the followers of every loop
+	StalledLeads      Mutant = "StalledLeads"      // loop 0 keeps its leaderships, without leases, while another loop stands still
 	RenewWhileStalled Mutant = "RenewWhileStalled" // a node asks for support while one of its loops stands still
 	ReleaseByOneLoop  Mutant = "ReleaseByOneLoop"  // log segments go that another loop needs
 )

@@ -69,7 +69,7 @@ func (s *Set) plan(g *Group) {
 // campaigns starts those that are due, at most CampaignsPerTick: the system partition first,
 // then groups that somebody waits for, then the rest.
 func (s *Set) campaigns() {
-	if s.env.Now() < s.clock.refuseUntil || s.clock.diskSlow || len(s.lists.campaigns) == 0 {
+	if s.env.Now() < s.clock.refuseUntil || s.sick() || len(s.lists.campaigns) == 0 {
 		return
 	}
 	left := s.params.CampaignsPerTick
@@ -174,8 +174,8 @@ func (s *Set) tickAwake() {
 	for _, g := range awake {
 		if g.needsTick() {
 			switch {
-			case s.clock.diskSlow:
-				g.tickSlowDisk()
+			case s.sick():
+				g.tickSick()
 			case g.last.role == Leader:
 				g.tickLeader()
 			case !refuse:
@@ -223,8 +223,13 @@ func (g *Group) renewTerm() {
 	}
 }
 
-// tickSlowDisk gives leadership away: MsgTimeoutNow needs no disk (L9).
-func (g *Group) tickSlowDisk() {
+// sick reports whether something of the node does not work, so that it should not lead (L9).
+func (s *Set) sick() bool {
+	return s.clock.diskSlow || s.clock.loopStalled && !invariant.Mutated(invariant.StalledLeads)
+}
+
+// tickSick gives leadership away: MsgTimeoutNow needs no disk (L9).
+func (g *Group) tickSick() {
 	if g.last.role != Leader {
 		return
 	}
@@ -308,17 +313,27 @@ func (g *Group) SnapshotSent(to kv.ReplicaID, ok bool) {
 // DiskSlow says that the node's disk hangs, or does no more (L9).
 func (s *Set) DiskSlow(slow bool) {
 	s.clock.diskSlow = slow
+	s.wakeSick()
+}
+
+// LoopStalled tells loop 0 that another loop of this node has not turned for a while, or that all turn again (L9). The
+// node ceases to renew, which frees the followers of the loop that stands still: it keeps none by messages of
+// its own. The leaders of loop 0 do send, and could keep theirs without ever having a lease again; so they are given
+// away, the core's above all, since without a lease it grants no timestamps. Leaders of other loops go on
+// without leases, or are replaced.
+func (s *Set) LoopStalled(stalled bool) {
+	s.clock.loopStalled = stalled
+	s.wakeSick()
+}
+
+// wakeSick has all leaderships given away, if the node is sick.
+func (s *Set) wakeSick() {
 	for _, g := range s.groups {
-		if slow && g.last.role == Leader {
+		if s.sick() && g.last.role == Leader {
 			g.wake()
 		}
 	}
 }
-
-// LoopStalled says that another loop of this node has not turned for a while, or that all
-// turn again (L9). Ceasing to renew is enough here: a loop that stands still keeps no follower by
-// messages of its own. The others' leaders wake when the promises end (L28), and lead on without a lease or are replaced.
-func (s *Set) LoopStalled(stalled bool) { s.clock.loopStalled = stalled }
 
 // broken stops a group whose log cannot be read.
 func (s *Set) broken(g *Group, err error) {

@@ -82,6 +82,18 @@ func liveLoop() *Scenario {
 	return c
 }
 
+// liveCore: another loop than that of the core stands still on the node that leads the core: loop 0 must give the core
+// away, since without support it grants no timestamps (L9).
+func liveCore() *Scenario {
+	c := stage("live-core", "a loop that stands still on the node that leads the core", 1800*time.Millisecond, func(w *World, _ kv.PartitionID, _ kv.NodeID) {
+		if p, _ := w.leader(kv.SystemPartition); p != nil {
+			p.loops[1].stall(6 * s)
+		}
+	})
+	c.LoopsMin = 3
+	return c
+}
+
 // caughtUp fails if a node's replica has not applied what its leader has.
 func (w *World) caughtUp(id kv.PartitionID, node kv.NodeID) {
 	p, _ := w.leader(id)

@@ -46,6 +46,7 @@ func livenessMutants() []MutantCase {
 		{Mutant: invariant.NoIncRelease, Scenarios: []string{"live-back"}, Seeds: 5},
 		{Mutant: invariant.AckOfOtherLoop, Scenarios: []string{"looptraps"}, Seeds: 5},
 		{Mutant: invariant.RenewWhileStalled, Scenarios: []string{"live-loop"}, Seeds: 3},
+		{Mutant: invariant.StalledLeads, Scenarios: []string{"live-core"}, Seeds: 12},
 		{Mutant: invariant.NoFarewell, Scenarios: []string{"enginerot"}, Seeds: 80},
 		{Mutant: invariant.CheckBefore, Scenarios: []string{"paused", "regain", "slowread"}, Seeds: 6, Harmless: "a check of the lease before an applied, monotone state is read is linearizable too (rule L17)"},
 	}

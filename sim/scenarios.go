@@ -118,7 +118,7 @@ func scenarios() []*Scenario {
 		trapped("epochy", "support lapses and comes back while the replica hears nothing", Trap{"epoch", 3 * time.Second}),
 		looptraps(), sticky(), regain(), horizon(), collected(), held(), window(), bitrot(), rollback(), rejoin(), goesBack(), aheadOfTime(), staleGrants(), overload(), carried(),
 		engineFull(), engineFault(), engineRot(), followers(), closing(), deaf(), lastWords(), arriving(),
-		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(),
+		liveUnheard(), liveBack(), liveDeaf(), liveIdle(), liveLoop(), liveCore(),
 		{Name: "frame", About: "an answer of an old term that leaves after a new promise was given", Script: Script{Play: playFrame}},
 		{Name: "jointunion", About: "a joint configuration of which one half promises nothing", Script: Script{Play: playJointUnion}},
 	}

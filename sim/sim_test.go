@@ -84,7 +84,7 @@ func mustRun(t *testing.T, c Config) *Result {
 
 // TestScripts runs what is staged by hand.
 func TestScripts(t *testing.T) {
-	for _, name := range []string{"frame", "jointunion", "live-unheard", "live-back", "live-deaf", "live-idle", "live-loop"} {
+	for _, name := range []string{"frame", "jointunion", "live-unheard", "live-back", "live-deaf", "live-idle", "live-loop", "live-core"} {
 		if v := mustRun(t, Config{Seed: 1, Scenario: Find(name)}).Violation; v != nil {
 			t.Errorf("%s: %s", name, v)
 		}
