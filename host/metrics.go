@@ -179,8 +179,8 @@ func (c collector) storage(r *running, gauge func(string, string, float64, ...st
 	total("kvd_engine_compaction_rest_seconds_total", "Time that compactions have rested for that reason.", r.pace.compactions.seconds())
 	total("kvd_engine_cache_hits_total", "Blocks found in the cache.", float64(e.CacheHits))
 	total("kvd_engine_cache_misses_total", "Blocks not found in the cache.", float64(e.CacheMisses))
-	total("kvd_engine_at_hand_hits_total", "Reads of a key whose newest version was in memory.", float64(e.AtHandHits))
-	total("kvd_engine_at_hand_misses_total", "Reads of a key that had to search the engine.", float64(e.AtHandMisses))
+	total("kvd_engine_at_hand_hits_total", "Keys that were read, whose newest version was at hand.", float64(e.AtHandHits))
+	total("kvd_engine_at_hand_misses_total", "Keys that were read by a search in the engine.", float64(e.AtHandMisses))
 	total("kvd_engine_write_stalls_total", "Times that writes had to wait for flushes or compactions.", float64(e.WriteStalls))
 }
 

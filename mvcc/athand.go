@@ -27,13 +27,17 @@ type atHand struct {
 	shelves []shelf    // a power of two, or none: nothing is kept
 	commits sync.Mutex // one batch at a time is on its way
 	visible atomic.Uint64
+
+	hits, misses atomic.Int64 // keys that readers asked for, and were told from here, or had to search
 }
 
 // shelfBytes is what most shelves have room for: more of them, and readers meet the writer less.
 const (
 	shelfBytes = 256 << 10
 	shelvesMax = 256
-	// entriesMin is how many of the longest entries a shelf holds: longer ones cost more to copy than to find.
+	// shelvedMax is the longest entry, in bytes: a longer one costs more to copy than to find, and is copied in the loop.
+	shelvedMax = 4 << 10
+	// entriesMin is how many of the longest entries a shelf holds at least.
 	entriesMin = 8
 )
 
@@ -87,13 +91,10 @@ func (h *atHand) get(k kv.Key, ts kv.Timestamp, seen uint64) (Version, known) {
 	e := s.find(hash, k)
 	switch {
 	case e == nil || e.batch() > seen && !invariant.Mutated(invariant.AtHandEarly):
-		s.misses++
 		return Version{}, knownNot
 	case e.timestamp() > ts:
-		s.misses++
 		return Version{}, knownNewer
 	}
-	s.hits++
 	v, err := splitStored(e.stored())
 	if err != nil {
 		return Version{}, knownNot // the engine says what is the matter
@@ -172,17 +173,6 @@ func (h *atHand) write(n uint64, b *pebble.Batch) bool {
 	}
 }
 
-// counts are how often a version was at hand, and was not.
-func (h *atHand) counts() (hits, misses int64) {
-	for i := range h.shelves {
-		s := &h.shelves[i]
-		s.mu.Lock()
-		hits, misses = hits+s.hits, misses+s.misses
-		s.mu.Unlock()
-	}
-	return hits, misses
-}
-
 // clear takes everything away, before batch n can be seen.
 func (h *atHand) clear(n uint64) {
 	for i := range h.shelves {
@@ -193,8 +183,6 @@ func (h *atHand) clear(n uint64) {
 // shelf has the entries of some keys in a ring: the oldest ones go first.
 type shelf struct {
 	mu      sync.Mutex
-	hits    int64
-	misses  int64
 	written uint64            // the newest batch that wrote one of the keys, in the engine or on its way there
 	places  map[uint64]uint32 // by hash: where the entry begins
 	ring    []byte
@@ -271,7 +259,7 @@ func (s *shelf) put(hash uint64, k kv.Key, batch uint64, ts kv.Timestamp, stored
 		}
 		delete(s.places, hash)
 	}
-	if need > s.max/entriesMin {
+	if need > min(shelvedMax, s.max/entriesMin) {
 		return
 	}
 	at := s.room(need)
@@ -333,6 +321,9 @@ func (n Newest) Get(k kv.Key, ts kv.Timestamp) (Version, bool) {
 	v, known := n.e.hand.get(k, ts, n.seen)
 	return v, known == knownIt
 }
+
+// Told notes that so many keys were read here.
+func (n Newest) Told(keys int) { n.e.hand.hits.Add(int64(keys)) }
 
 // RetainedFrom is Reader.RetainedFrom.
 func (n Newest) RetainedFrom(p kv.PartitionID) (kv.Timestamp, bool) {

@@ -166,7 +166,7 @@ type Metrics struct {
 	Compactions         int64
 	CacheHits           int64
 	CacheMisses         int64
-	AtHandHits          int64 // reads of a key whose newest version was at hand
+	AtHandHits          int64 // keys that were read, whose newest version was at hand
 	AtHandMisses        int64
 	OpenIterators       int64
 	WriteStalls         int64
@@ -175,7 +175,6 @@ type Metrics struct {
 // Metrics reads them all at once.
 func (e *Engine) Metrics() Metrics {
 	m := e.db.Metrics()
-	hits, misses := e.hand.counts()
 	return Metrics{
 		MemTableBytes:       m.MemTable.Size,
 		DiskBytes:           m.DiskSpaceUsage(),
@@ -187,8 +186,8 @@ func (e *Engine) Metrics() Metrics {
 		Compactions:         m.Compact.Count,
 		CacheHits:           m.BlockCache.Hits,
 		CacheMisses:         m.BlockCache.Misses,
-		AtHandHits:          hits,
-		AtHandMisses:        misses,
+		AtHandHits:          e.hand.hits.Load(),
+		AtHandMisses:        e.hand.misses.Load(),
 		OpenIterators:       m.TableIters,
 		WriteStalls:         e.health.stalls.Load(),
 	}

@@ -77,15 +77,17 @@ func (r *Reader) seekPrefix() bool {
 // MaxTimestamp asks for the newest of all.
 func (r *Reader) Get(k kv.Key, ts kv.Timestamp) (Version, bool, error) {
 	v, known := r.e.hand.get(k, ts, r.seen)
+	if known == knownIt {
+		r.e.hand.hits.Add(1)
+		return v, true, nil
+	}
+	r.e.hand.misses.Add(1)
 	if known == knownNot && ts != MaxTimestamp {
 		var ok bool
 		var err error
 		if v, ok, err = r.get(k, MaxTimestamp); err != nil || !ok || v.Timestamp <= ts {
 			return v, ok, err
 		}
-	}
-	if known == knownIt {
-		return v, true, nil
 	}
 	return r.get(k, ts)
 }

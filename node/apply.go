@@ -45,8 +45,9 @@ type Apply struct {
 	lazy     bool
 }
 
-// Lazy reports whether nobody waits for the work: it may wait for other work to go with, until the next tick at most.
-// On a follower it is so, which is two thirds of all that is applied.
+// Lazy reports whether the work is in no hurry: it may wait for other work to go with, until the next tick at most, and its
+// end for the next turn. On a follower it is so, which is two thirds of all that is applied. Only reads that any replica
+// may answer can notice, as they go by what is applied: such a read may be sent elsewhere.
 func (a *Apply) Lazy() bool { return a.lazy }
 
 // lazyBytesMax is how much of a replica may wait like that; a follower that catches up is beyond it.

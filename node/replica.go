@@ -207,7 +207,7 @@ func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []
 			r.part.Committed(r.term, kv.LogIndex(e.GetIndex()))
 		}
 	}
-	a.lazy = r.part != nil && confs == nil && g.LeaderNode() != n.id.Node && r.applying.bytes <= lazyBytesMax
+	a.lazy = r.part != nil && confs == nil && !g.Leads() && r.applying.bytes <= lazyBytesMax
 	n.out.Applies = append(n.out.Applies, a)
 }
 

@@ -123,7 +123,11 @@ func (t *ReadTask) ExecuteAtHand(n mvcc.Newest) (*ReadResult, bool) {
 	default:
 		return nil, false
 	}
-	return res, !v.missed
+	if v.missed {
+		return nil, false
+	}
+	n.Told(v.told)
+	return res, true
 }
 
 // versions is what a task needs of a view that looks up keys only.
@@ -136,6 +140,7 @@ type versions interface {
 type atHand struct {
 	mvcc.Newest
 	missed bool
+	told   int // keys
 }
 
 var errNotAtHand = kv.Errorf(kv.Internal, "a version is not at hand: report this")
@@ -146,6 +151,7 @@ func (a *atHand) Get(k kv.Key, ts kv.Timestamp) (mvcc.Version, bool, error) {
 		a.missed = true
 		return v, false, errNotAtHand
 	}
+	a.told++
 	return v, true, nil
 }
 
