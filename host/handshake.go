@@ -9,7 +9,7 @@ import (
 
 // PeerProtocol is the version of what nodes say to each other: the frames of a link and the
 // encoding of the messages in them.
-const PeerProtocol = 6
+const PeerProtocol = 7
 
 // handshake opens every stream between two nodes: who speaks, and to whom he means to
 // speak. It is the first frame of a link, and the header of Bulk.

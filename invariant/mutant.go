@@ -58,6 +58,7 @@ const (
 	OutcomeForgotten Mutant = "OutcomeForgotten"
 	WindowForgets    Mutant = "WindowForgets"
 	WindowWaits      Mutant = "WindowWaits"
+	HeardInvented    Mutant = "HeardInvented" // a node tells of a timestamp that nobody has drawn
 	HeardUnproven    Mutant = "HeardUnproven" // of docs/adr/0005
 	DrawSeqRestarts  Mutant = "DrawSeqRestarts"
 )

@@ -4,6 +4,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kvd-db/kvd/core"
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/partition"
 	"github.com/kvd-db/kvd/replication"
@@ -16,7 +17,13 @@ type env struct{ n *Node }
 func (e env) Now() kv.Instant    { return e.n.now }
 func (e env) Rand(m int64) int64 { return e.n.rng.Int64N(max(m, 1)) }
 
-func (e env) Send(to kv.NodeID, f replication.Frame) { e.n.send(to, Message{Raft: &f}) }
+func (e env) Send(to kv.NodeID, f replication.Frame) {
+	heard := e.n.system.heard
+	if invariant.Mutated(invariant.HeardInvented) {
+		heard += kv.MakeTimestamp(20, 0)
+	}
+	e.n.send(to, Message{Raft: &f, Heard: heard})
+}
 
 func (e env) SendHeartbeat(to kv.NodeID, h replication.Heartbeat) {
 	e.n.send(to, Message{Heartbeat: &h})

@@ -12,6 +12,9 @@ type Message struct {
 	Heartbeat *replication.Heartbeat
 	Ack       *replication.HeartbeatAck
 	Raft      *replication.Frame
+	// Heard goes with Raft: the newest timestamp that the sender has heard of. It was drawn, so whoever is asked to read at it
+	// need not prove that by a draw of his own (docs/adr/0005).
+	Heard     kv.Timestamp
 	Draw      *core.Draw
 	Grant     *core.Grant
 	Report    *core.Report

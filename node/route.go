@@ -129,6 +129,7 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 	n.at(now)
 	switch {
 	case m.Raft != nil:
+		n.hear(m.Heard)
 		n.set.Receive(from, *m.Raft)
 	case m.Heartbeat != nil:
 		n.set.Heartbeat(from, *m.Heartbeat)

@@ -53,7 +53,7 @@ const (
 func AppendMessage(b []byte, m *Message) []byte {
 	switch {
 	case m.Raft != nil:
-		return appendFrame(append(b, wireRaft), m.Raft)
+		return appendFrame(append(b, wireRaft), m.Raft, m.Heard)
 	case m.Heartbeat != nil:
 		return words(append(b, wireHeartbeat), m.Heartbeat.Incarnation, uint64(m.Heartbeat.Sent))
 	case m.Ack != nil:
@@ -111,8 +111,8 @@ func flag(f bool) byte {
 	return 0
 }
 
-func appendFrame(b []byte, f *replication.Frame) []byte {
-	b = words(b, uint64(f.Partition), f.Tag, uint64(f.Commit))
+func appendFrame(b []byte, f *replication.Frame, heard kv.Timestamp) []byte {
+	b = words(b, uint64(f.Partition), f.Tag, uint64(f.Commit), uint64(heard))
 	b, err := proto.MarshalOptions{}.MarshalAppend(b, f.Message)
 	if err != nil {
 		return nil // a raft message always has an encoding; the receiver drops an empty one
@@ -233,7 +233,7 @@ func loopOf(d *kv.Decoder) (l, loops int) {
 }
 
 func decodeFrame(b []byte) (Message, error) {
-	ws := make([]uint64, 3)
+	ws := make([]uint64, 4)
 	b, err := takeWords(b, ws)
 	if err != nil {
 		return Message{}, err
@@ -246,7 +246,7 @@ func decodeFrame(b []byte) (Message, error) {
 	if f.Message.Type == nil || !fromPeers(f.Message.GetType()) {
 		return Message{}, kv.Errorf(kv.Corruption, "a raft message of type %s never comes from another node", f.Message.GetType())
 	}
-	return Message{Raft: f}, nil
+	return Message{Raft: f, Heard: kv.Timestamp(ws[3])}, nil
 }
 
 // takeWords reads so many numbers, and returns what follows them.

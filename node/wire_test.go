@@ -23,7 +23,7 @@ func samples() []Message {
 	return []Message{
 		{Heartbeat: &replication.Heartbeat{Incarnation: 3, Sent: 1 << 50}},
 		{Ack: &replication.HeartbeatAck{Incarnation: 3, Epoch: 3<<32 | 1, Sent: 77, Loop: 2, Loops: 3}},
-		{Raft: &replication.Frame{Partition: 7, Tag: 9, Commit: 10, Message: app}},
+		{Raft: &replication.Frame{Partition: 7, Tag: 9, Commit: 10, Message: app}, Heard: 11},
 		{Draw: &core.Draw{Seq: 1, Count: 64, Loop: 63}},
 		{Grant: &core.Grant{Seq: 1, First: 1 << 60, Count: 64, Loop: 63}},
 		{Report: &core.Report{

@@ -80,6 +80,7 @@ func transactionMutants() []MutantCase {
 		{Mutant: invariant.WindowForgets, Scenarios: []string{"window"}, Seeds: 20},
 		{Mutant: invariant.WindowWaits, Scenarios: []string{"window"}, Seeds: 40},
 		{Mutant: invariant.HeardUnproven, Scenarios: []string{"ahead"}, Seeds: 5},
+		{Mutant: invariant.HeardInvented, Scenarios: []string{"ahead"}, Seeds: 5},
 		{Mutant: invariant.DrawSeqRestarts, Scenarios: []string{"stalegrants"}, Seeds: 20},
 	}
 }
