@@ -13,24 +13,32 @@ import (
 // Engine is one open store. Its methods may be called from several goroutines at once; a
 // Batch and a Reader belong to one. With Options.Deterministic everything belongs to one.
 type Engine struct {
-	opts      Options
-	db        *pebble.DB
-	pebble    *pebble.Options
-	health    *health
-	pace      *pace
-	staging   string // directory of tables being received
+	opts    Options
+	db      *pebble.DB
+	pebble  *pebble.Options
+	health  *health
+	pace    *pace
+	staging string // directory of tables being received
+	memory
+	stepped
+
+	spans     *spans        // nil until the first claim
+	receivers atomic.Uint64 // numbers the staged files
+}
+
+// memory is what is known of the store without looking into it.
+type memory struct {
 	retained  retained
 	unflushed unflushed
 	recent    recentLocks
 	hand      *atHand
+}
 
-	// Deterministic only.
+// stepped is of deterministic stores only.
+type stepped struct {
 	flushes int                  // since the last compaction
 	readers map[*Reader]struct{} // open
-
-	spans     *spans        // nil until the first claim
-	receivers atomic.Uint64 // numbers the staged files
-	planted   int           // indexes written by the planted bug ApplyWithoutIndex
+	planted int                  // indexes written by the planted bug ApplyWithoutIndex
 }
 
 const (
@@ -47,7 +55,8 @@ func Open(opts Options) (*Engine, error) {
 	if err := checkFormat(fs, opts.Dir); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, health: newHealth(), pace: newPace(&opts), staging: fs.PathJoin(opts.Dir, stagingDirName), readers: map[*Reader]struct{}{}}
+	e := &Engine{opts: opts, health: newHealth(), pace: newPace(&opts), staging: fs.PathJoin(opts.Dir, stagingDirName)}
+	e.readers = map[*Reader]struct{}{}
 	e.retained.of = map[kv.PartitionID]Retained{}
 	// What a crash left of a snapshot being received was never part of the store.
 	if err := fs.RemoveAll(e.staging); err != nil {
