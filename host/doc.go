@@ -16,6 +16,11 @@
 //	                                (pacer.go)
 //	     └─────Stored────┴──Applied─────┴──ReadDone──────┴──PeerLost────┴──Snapshot… ─► inbox
 //
+// What asks for few keys whose newest versions are at hand is read in the loop and not by the pool (loop.lend); what
+// is not answered there comes back to the node in the next turn, which follows at once. What a follower
+// applies wakes nobody: it waits for a tick, or for work that somebody waits for. The engine's own
+// flushes and compactions rest as scans do (background.go).
+//
 // Around that: store.go (what the directory says of itself, and its lock), form.go (how a
 // first start makes or finds a cluster), door (the one port), link.go (what travels between
 // nodes), http.go (the admin port), host.go (the life of it all).

@@ -60,7 +60,7 @@ type stored struct {
 	positions [][]wal.Position
 }
 
-// readDone is a read that a reader is done with.
+// readDone is a read that a reader is done with. What is at hand is read in the loop, and does not come here (loop.lend).
 type readDone struct {
 	read *node.Read
 	call *call // nil: it was an evaluation

@@ -94,7 +94,7 @@ func (l *loop) run() {
 			l.endCalls()
 			return
 		}
-		if !l.own.empty() || !l.inbox.rest() {
+		if !l.rest() {
 			continue
 		}
 		select {
@@ -105,6 +105,9 @@ func (l *loop) run() {
 		}
 	}
 }
+
+// rest is called before the loop sleeps; false means that there is work.
+func (l *loop) rest() bool { return l.own.empty() && l.inbox.rest() }
 
 // turn is one turn. now was read after the inputs were taken.
 func (l *loop) turn(now kv.Instant) {
@@ -365,6 +368,9 @@ func (l *loop) finish(here []lent) {
 	for i := range here {
 		w := &here[i]
 		if w.call != nil {
+			if l.calls.get(uint64(w.read.Task.Request)) != w.call {
+				continue // another read of this turn has answered it
+			}
 			if reply, ok := w.read.Finish(fresh); ok {
 				l.answer(w.call, reply.Response, nil, reply.Err)
 				continue

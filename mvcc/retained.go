@@ -19,9 +19,11 @@ type retained struct {
 
 // Retained is what a store keeps of a replica.
 type Retained struct {
-	Replica    kv.ReplicaID
-	GC         kv.Timestamp   // versions as of timestamps below it may be gone (rule D6)
-	Descriptor *kv.Descriptor // read only
+	Replica kv.ReplicaID
+	GC      kv.Timestamp // versions as of timestamps below it may be gone (rule D6)
+	// Descriptor is read only. It is told before the state that has it is committed: a Reader may see one that is newer
+	// than its state. That is harmless as long as spans only shrink.
+	Descriptor *kv.Descriptor
 }
 
 // tell takes over a state that is about to be written.

@@ -22,7 +22,8 @@ type Effects struct {
 	Appends []*replication.Append
 	// Applies are run in this order against the engine (RunApplies), then Applied is called in this order.
 	Applies []*Apply
-	// Reads run off the loop, in any order: Run, then, if Serve, answer when Finish says so; else ReadDone.
+	// Reads run in any order: in the loop what RunAtHand can do, the others off it by Run. Then, if Serve, answer when
+	// Finish says so; else ReadDone.
 	Reads []*Read
 	// Digests are sums over a partition: Run off the loop, then DigestDone.
 	Digests []*DigestTask
@@ -89,7 +90,7 @@ type Snapshot struct {
 	Sink      *mvcc.SnapshotSink
 }
 
-// Read is work for the reader pool.
+// Read is a look at the engine: in the loop if all of it is at hand, else by the reader pool.
 type Read struct {
 	Task   *partition.ReadTask
 	Guard  replication.Guard // of the lease under which it may be answered
@@ -141,7 +142,7 @@ func (x *Read) RunAtHand(n mvcc.Newest) (ok bool) {
 }
 
 // Finish is the reply to a serving read, if it may be given: fresh is this node's clock, read
-// after Run. If not, the read goes back to the node by ReadDone.
+// after Run or RunAtHand. If not, the read goes back to the node by ReadDone.
 func (x *Read) Finish(fresh kv.Instant) (Reply, bool) {
 	if !x.Task.Serve || !x.Bare && !x.Guard.Holds(fresh) {
 		return Reply{}, false

@@ -9,7 +9,8 @@
 //	    │                               │   a pending version         ▼
 //	    │ reads: Draw r, await (D2) ────┘                    ── one Raft entry ──
 //	    ▼                                                             │ Committed: answered (C6)
-//	ReadTask ──► reader pool: Execute(mvcc.Reader)                    ▼
+//	ReadTask ──► at hand: ExecuteAtHand, in the loop                  │
+//	         └─► reader pool: Execute(mvcc.Reader)                    ▼
 //	             answered by the node, under the lease (D5)      Machine.Apply ──► mvcc.Batch
 //	                                                                  │ every replica, below the log
 //	             pending versions go, ids become committed ◄── Applied
@@ -33,8 +34,8 @@
 //   - G <= H, and both only grow.
 //
 // The package never reads a clock (Sink.Now), never invents a timestamp (Sink.Draw), never
-// touches the engine from the loop, and knows neither Raft nor the network. It checks no
-// lease: that is the node's part of every serving task.
+// touches the engine from the loop but for newest versions in memory (ReadTask.ExecuteAtHand), and
+// knows neither Raft nor the network. It checks no lease: that is the node's part of every serving task.
 //
 // A transaction over several partitions (transactions.md, E to H) is two things, on top of the same
 // intents, latches and log:

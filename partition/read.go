@@ -6,7 +6,7 @@ import (
 	"github.com/kvd-db/kvd/txn"
 )
 
-// read is a read that is not yet handed to the reader pool: it waits for its timestamp, or
+// read is a read that is not yet handed over by serve: it waits for its timestamp, or
 // for writes under way (rule D2). Afterwards nothing of it is left here.
 type read struct {
 	ticket ticket
@@ -173,7 +173,8 @@ func (l *leader) fillTask(r *read, id RequestID) {
 	t.At, t.heard = r.at, l.sink.Heard()
 }
 
-// serve hands a read to the reader pool. Only now may the engine snapshot be taken (rule D4).
+// serve hands a read over to be executed, at hand or by the reader pool. Only now may the engine snapshot be taken
+// (rule D4).
 func (l *leader) serve(r *read, id RequestID) {
 	if r.ticket.work != nil {
 		l.tickets.remove(&r.ticket)

@@ -13,9 +13,10 @@ type Sink interface {
 	// Draws asked for in the same turn get ascending timestamps in the order asked, and are
 	// answered in that order; a draw never rides on a request already under way (rule B1).
 	Draw(p *Partition, token uint64)
-	// Read runs t.Execute on an engine snapshot taken now or later, off the loop. A serving
-	// task is answered by the node itself, if the lease still holds afterwards, or leadership
-	// was confirmed before (rule D5); any other comes back as ReadDone.
+	// Read runs t.Execute on an engine snapshot taken now or later, off the loop, or t.ExecuteAtHand
+	// in the loop when the turn's effects are handed out. A serving task is answered by the node itself, if
+	// the lease still holds afterwards, or leadership was confirmed before (rule D5); any other comes
+	// back as ReadDone.
 	Read(t *ReadTask)
 	// Reply answers a request. Every request gets one answer, unless it is canceled or its
 	// answer was handed over with a serving task.

@@ -10,14 +10,15 @@ import (
 	"github.com/kvd-db/kvd/txn"
 )
 
-// ReadTask is work for the reader pool. Exactly one of Read, Scan, Evaluation, Lookup, Restore
+// ReadTask is a look at the applied state: in the loop if all of it is at hand (ExecuteAtHand), else by the reader
+// pool (Execute). Exactly one of Read, Scan, Evaluation, Lookup, Restore
 // and Known is set.
 type ReadTask struct {
 	Request   RequestID
 	Partition kv.PartitionID
 	Term      kv.Term
 	// Serve says that the result is the answer to Request, if the lease still holds after
-	// Execute (rule D5). Otherwise the result goes to ReadDone.
+	// that (rule D5). Otherwise the result goes to ReadDone.
 	Serve bool
 
 	Read       *kv.Read
