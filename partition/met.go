@@ -142,7 +142,7 @@ func (q lockQuestion) retry(l *leader, i int) {
 	}
 }
 
-// serveMet hands the read to the reader pool, with the locks whose transactions it must see.
+// serveMet has the read made, with the locks whose transactions it must see.
 func (l *leader) serveMet(r *read) {
 	if r.met.aborted && invariant.Mutated(invariant.NoRecAborted) {
 		r.ready = true
