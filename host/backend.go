@@ -63,6 +63,14 @@ func (h *Host) Info() kv.NodeInfo {
 	return kv.NodeInfo{Address: h.address, Locality: h.options.Locality}
 }
 
+// Answered reports whether the oracle has answered this node since it started: the cluster is formed, and takes commands.
+func (h *Host) Answered() bool {
+	if r := h.running.Load(); r != nil {
+		return r.loops.sum(func(s *shared) int64 { return s.answered.Load() }) > 0
+	}
+	return false
+}
+
 // Heard is the newest timestamp that this node has heard of.
 func (h *Host) Heard() kv.Timestamp {
 	if r := h.running.Load(); r != nil {

@@ -73,12 +73,13 @@ type scratch struct {
 
 // shared is what the loop publishes to other goroutines after each turn.
 type shared struct {
-	heard  atomic.Uint64
-	turns  atomic.Uint64
-	inputs atomic.Uint64
-	turned atomic.Int64 // when the last turn began, by the node's clock
-	open   atomic.Int64 // calls
-	faulty atomic.Int64
+	heard    atomic.Uint64
+	answered atomic.Int64 // 1: the oracle has answered
+	turns    atomic.Uint64
+	inputs   atomic.Uint64
+	turned   atomic.Int64 // when the last turn began, by the node's clock
+	open     atomic.Int64 // calls
+	faulty   atomic.Int64
 }
 
 // run turns until the inbox is closed.
@@ -223,6 +224,9 @@ func (l *loop) answer(c *call, resp *kv.Response, admin *kv.AdminResponse, err *
 // dispatch hands out the effects of a turn: first what others wait for.
 func (l *loop) dispatch(e *node.Effects) {
 	l.shared.heard.Store(uint64(l.node.Heard()))
+	if l.node.Answered() {
+		l.shared.answered.Store(1)
+	}
 	l.send(e)
 	if len(e.Appends) > 0 || e.ReleaseLog != 0 {
 		work := l.scratch.disk[:0]

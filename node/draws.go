@@ -22,6 +22,7 @@ type draws struct {
 	// patience is how long a request stays without an answer before everything is asked for again: twice as long as
 	// the newest answer took. 0 = drawTimeout.
 	patience kv.Instant
+	granted  bool // there was an answer
 }
 
 type draw struct {
@@ -101,8 +102,8 @@ func (d *draws) ask(n *Node) {
 	}
 }
 
-// granted hands out timestamps, in the order of the requests.
-func (d *draws) granted(n *Node, from kv.NodeID, g *core.Grant) {
+// answer hands out timestamps, in the order of the requests.
+func (d *draws) answer(n *Node, from kv.NodeID, g *core.Grant) {
 	if n.system.outsider.leader == from {
 		n.system.outsider.heard = n.now
 	}
@@ -127,6 +128,7 @@ func (d *draws) granted(n *Node, from kv.NodeID, g *core.Grant) {
 }
 
 func (d *draws) handOut(n *Node, a asked) {
+	d.granted = true
 	ts := a.grant.First
 	n.hear(ts + kv.Timestamp(a.grant.Count) - 1)
 	for _, w := range a.draws {

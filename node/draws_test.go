@@ -34,7 +34,7 @@ func TestFarOracle(t *testing.T) {
 		f.run(10 * time.Millisecond)
 		for seq, at := range asked {
 			if f.now-at == away {
-				n.draws.granted(n, oracle, &core.Grant{Seq: seq, First: timestamp, Count: 1 << 10})
+				n.draws.answer(n, oracle, &core.Grant{Seq: seq, First: timestamp, Count: 1 << 10})
 				timestamp += 1 << 10
 				granted++
 				f.turn(f.leader)
@@ -63,7 +63,7 @@ func TestPatienceWithTheOracle(t *testing.T) {
 	}
 	d.asked = []asked{{seq: 1 << 40, at: n.now, draws: []draw{{}}}}
 	n.now += kv.Instant(200 * time.Millisecond)
-	d.granted(n, n.oracle(), &core.Grant{Seq: 1 << 40, First: n.Heard() + 1, Count: 1})
+	d.answer(n, n.oracle(), &core.Grant{Seq: 1 << 40, First: n.Heard() + 1, Count: 1})
 	if want := kv.Instant(400 * time.Millisecond); d.patience != want {
 		t.Errorf("it waits for %s after an answer in 200 ms, want %s", time.Duration(d.patience), time.Duration(want))
 	}

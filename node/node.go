@@ -205,6 +205,9 @@ func (n *Node) Info() kv.NodeInfo {
 	return n.id.Info
 }
 
+// Answered reports whether the oracle has answered a draw of this loop, in this life.
+func (n *Node) Answered() bool { return n.draws.granted }
+
 // Heard is the newest timestamp the node has heard of.
 func (n *Node) Heard() kv.Timestamp { return n.system.heard }
 

@@ -138,7 +138,7 @@ func (n *Node) Receive(now kv.Instant, from kv.NodeID, m Message) {
 	case m.Draw != nil:
 		n.draw(from, m.Draw)
 	case m.Grant != nil:
-		n.draws.granted(n, from, m.Grant)
+		n.draws.answer(n, from, m.Grant)
 	case m.Report != nil:
 		n.reported(from, m.Report)
 	case m.Order != nil:

@@ -92,14 +92,14 @@ func (c *Cluster) addresses() []string {
 	return all
 }
 
-// start has an open node serve, and waits until it has heard of the cluster.
+// start has an open node serve, and waits until the oracle has answered it.
 func (c *Cluster) start(n *node) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.host.Start(ctx); err != nil {
 		return err
 	}
-	for n.host.Heard() == 0 {
+	for !n.host.Answered() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -135,7 +135,7 @@ func (p *process) awaitCluster(ctx context.Context) {
 	defer cancel()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for p.host.Heard() == 0 {
+	for !p.host.Answered() {
 		select {
 		case <-ctx.Done():
 			return
