@@ -180,11 +180,13 @@ func (l *loop) ask(ctx context.Context, req *kv.AdminRequest) (*kv.AdminResponse
 	return a.resp, nil
 }
 
-// stalled reports whether a loop other than 0 has not turned for half of what nodes promise each
-// other: the node must not renew then (L9).
-func (ls loops) stalled(now kv.Instant, support kv.Instant) bool {
+// stalled reports whether a loop other than 0 had not turned for half of what nodes promise each
+// other when loop 0 turned last: the node must not renew then (L9). Not by this turn's time: after a pause of the
+// whole process one loop is the first to turn again.
+func (ls loops) stalled(support kv.Instant) bool {
+	last := kv.Instant(ls[0].shared.turned.Load())
 	for _, l := range ls[1:] {
-		if now-kv.Instant(l.shared.turned.Load()) > support/2 {
+		if last-kv.Instant(l.shared.turned.Load()) > support/2 {
 			return true
 		}
 	}
@@ -209,7 +211,7 @@ func (l *loop) listen(now kv.Instant) {
 	if l.index != 0 {
 		return
 	}
-	if stalled := l.all.stalled(now, l.support); stalled != l.stalled {
+	if stalled := l.all.stalled(l.support); stalled != l.stalled {
 		l.stalled = stalled
 		l.logger.Warn("an event loop of this node", "stands still", stalled)
 		l.node.LoopStalled(now, stalled)

@@ -161,8 +161,10 @@ func TestStandingLoopIsSeen(t *testing.T) {
 	ls := loopsOf(3, &budget{})
 	ls[1].shared.turned.Store(1000)
 	ls[2].shared.turned.Store(900)
-	if ls.stalled(1200, 600) || !ls.stalled(1201, 600) {
-		t.Error("loop 2 has not turned since 900")
+	for last, want := range map[int64]bool{1000: false, 1200: false, 1201: true} {
+		if ls[0].shared.turned.Store(last); ls.stalled(600) != want {
+			t.Errorf("loop 0 turned at %d, loop 2 not since 900: %t", last, !want)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func (f *followed) grantAll() (first, last kv.Timestamp) {
 	for _, a := range append([]asked(nil), n.draws.asked...) {
 		g := &core.Grant{Seq: a.seq, First: last + 1, Count: uint32(len(a.draws)) + 1000}
 		last += kv.Timestamp(g.Count)
-		n.draws.granted(n, n.oracle(), g)
+		n.draws.answer(n, n.oracle(), g)
 	}
 	return first, last
 }
@@ -94,7 +94,7 @@ func grantOfAnEarlierLife(t testing.TB) {
 	f.turn(f.leader)
 	under := len(n.draws.asked)
 	for seq := range uint64(10_000) {
-		n.draws.granted(n, n.oracle(), &core.Grant{Seq: seq, First: earlier + 1, Count: 100})
+		n.draws.answer(n, n.oracle(), &core.Grant{Seq: seq, First: earlier + 1, Count: 100})
 	}
 	if c := f.committed(id); c != 0 || len(n.draws.asked) != under {
 		t.Errorf("a commit is at %d, by a grant of an earlier life; %d of %d requests are left", c, len(n.draws.asked), under)

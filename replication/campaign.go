@@ -69,7 +69,7 @@ func (s *Set) plan(g *Group) {
 // campaigns starts those that are due, at most CampaignsPerTick: the system partition first,
 // then groups that somebody waits for, then the rest.
 func (s *Set) campaigns() {
-	if s.env.Now() < s.clock.refuseUntil || s.sick() || len(s.lists.campaigns) == 0 {
+	if s.env.Now() < s.clock.refuseUntil || s.clock.diskSlow || len(s.lists.campaigns) == 0 {
 		return
 	}
 	left := s.params.CampaignsPerTick
@@ -104,7 +104,11 @@ func (g *Group) campaignClass() int {
 }
 
 func (g *Group) campaignDue() bool {
-	if g.state.gone || g.elect.at == 0 || g.set.env.Now() < g.elect.at || g.bound() {
+	due := g.elect.at
+	if g.set.sick() {
+		due = due.Add(2 * g.set.params.SupportDuration) // after all others, who may lack the log for it
+	}
+	if g.state.gone || g.elect.at == 0 || g.set.env.Now() < due || g.bound() {
 		return false
 	}
 	if g.last.leader != 0 || g.last.role == Leader || !g.isVoter(g.replica) {
@@ -174,7 +178,7 @@ func (s *Set) tickAwake() {
 	for _, g := range awake {
 		if g.needsTick() {
 			switch {
-			case s.sick():
+			case s.clock.diskSlow, s.sick() && g.last.role == Leader:
 				g.tickSick()
 			case g.last.role == Leader:
 				g.tickLeader()
@@ -248,7 +252,7 @@ func (g *Group) HandOver() {
 	best, most := kv.ReplicaID(0), uint64(0)
 	g.rn.WithProgress(func(id uint64, t raft.ProgressType, pr tracker.Progress) {
 		_, _, ok := g.set.support.supported(g.set.env.Now(), g.nodeOf(kv.ReplicaID(id)), g.id)
-		if id != uint64(g.replica) && t == raft.ProgressTypePeer && ok && (best == 0 || pr.Match > most) {
+		if id != uint64(g.replica) && t == raft.ProgressTypePeer && slices.Contains(g.conf.Voters, id) && ok && (best == 0 || pr.Match > most) {
 			best, most = kv.ReplicaID(id), pr.Match
 		}
 	})

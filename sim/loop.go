@@ -189,7 +189,7 @@ func (l *eventLoop) tickNow(now kv.Instant) {
 func (p *process) watchLoops() {
 	stalled := false
 	for _, l := range p.loops[1:] {
-		stalled = stalled || p.w.now-l.turned > ns(p.w.params().SupportDuration)/2
+		stalled = stalled || p.loops[0].turned-l.turned > ns(p.w.params().SupportDuration)/2
 	}
 	if stalled == p.halt.stalled {
 		return
