@@ -143,6 +143,7 @@ func storageMutants() []MutantCase {
 		{Mutant: invariant.IngestErrorIgnored, Scenarios: []string{"enginefull"}, Seeds: 20},
 		{Mutant: invariant.LocksSurviveIngest, Scenarios: []string{"arriving"}, Seeds: 10},
 		{Mutant: invariant.DamageServed, Scenarios: []string{"enginerot"}, Seeds: 60},
+		{Mutant: invariant.AtHandStale, Scenarios: []string{"general"}, Seeds: 5},
 	}
 }
 

@@ -94,11 +94,15 @@ func TestRulesHaveMutants(t *testing.T) {
 			t.Errorf("%s is planted, or no rule names it", n)
 		}
 	}
+	shown := map[string]bool{} // by tests of the engine, since a simulated view is never open while something is written
+	for _, m := range regexp.MustCompile(`invariant\.(\w+): `).FindAllStringSubmatch(read(t, "../mvcc/mutants_test.go"), -1) {
+		shown[m[1]] = true
+	}
 	places := planted(t)
 	files, _ := filepath.Glob("../invariant/mutant*.go")
 	for _, f := range files {
 		for _, m := range constant.FindAllStringSubmatch(read(t, f), -1) {
-			if !cases[m[1]] {
+			if !cases[m[1]] && !shown[m[1]] {
 				t.Errorf("%s is in no list: nobody looks for it", m[1])
 			}
 			if !places[m[1]] {
