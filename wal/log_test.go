@@ -448,3 +448,43 @@ func TestReadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestSegmentBesideTheSpareThatItBecame: a crash after a segment was renamed to a spare, and before the directory was
+// synced, can leave both names. The segment becomes a spare again, of the name that is there: that is one file.
+func TestSegmentBesideTheSpareThatItBecame(t *testing.T) {
+	l := newTestLog(t)
+	l.write(true, birth(1))
+	value := strings.Repeat("x", SegmentBytesMin/3)
+	for i := range 6 {
+		l.write(true, entry(1, kv.LogIndex(i+1), 1, value))
+	}
+	l.write(true, Append{Group: 1, LowWater: 6})
+	a, err := l.views[1].Checkpoint(l.log.Read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.write(true, *a)
+	if err := l.log.ReleaseBefore(l.log.Stats().Segment); err != nil {
+		t.Fatal(err)
+	}
+	l.write(true, entry(1, 7, 1, "y")) // tells which segments are needed
+	s := l.log.files
+	if len(s.spares.names) == 0 {
+		t.Fatal("nothing was kept: the test tests nothing")
+	}
+	was := strings.TrimPrefix(s.spares.names[0], sparePrefix)
+	f, err := s.zeroFile(was, s.size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), s.fs.SyncDir(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	l.reopen()
+	for range len(l.log.files.spares.names) + 1 {
+		if err := l.log.PrepareNext(); err != nil {
+			t.Fatalf("with the spares %q: %v", l.log.files.spares.names, err)
+		}
+		l.log.files.take()
+	}
+}

@@ -116,10 +116,14 @@ func (s *segments) blank(size int64) (File, string, int64, error) {
 	return file, prepareName, size, err
 }
 
+// addSpare counts a spare. One of its name may be there: a crash can leave a segment beside the spare that it was
+// before, or became, and the newer file has taken the other's place.
 func (s *segments) addSpare(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spares.names = append(s.spares.names, name)
+	if !slices.Contains(s.spares.names, name) {
+		s.spares.names = append(s.spares.names, name)
+	}
 }
 
 func (s *segments) takeSpare() (string, bool) {
