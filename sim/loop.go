@@ -11,12 +11,13 @@ type eventLoop struct {
 	p       *process
 	index   int
 	node    *node.Node
-	inbox   [][]input // by source
-	waiting int       // inputs in the inbox
-	due     bool      // a turn is planned
-	stalled ns        // it stands still until then; the process goes on
-	turned  ns        // when it last turned
-	ticked  ns        // when it was last ticked
+	inbox   [][]input     // by source
+	waiting int           // inputs in the inbox
+	due     bool          // a turn is planned
+	stalled ns            // it stands still until then; the process goes on
+	turned  ns            // when it last turned
+	frozen  *node.Effects // of the last turn, until a pause that followed it is over
+	ticked  ns            // when it was last ticked
 }
 
 // at is the loop that owns a partition.
@@ -91,6 +92,7 @@ func (l *eventLoop) turn() {
 		l.wake()
 		return
 	}
+	l.thaw()
 	now := p.m.clock.now() // read after all inputs have arrived
 	taken := uint64(0)
 	for n := 1 + p.w.rng.IntN(inputsPerTurn); n > 0 && l.waiting > 0; n-- {
@@ -108,11 +110,21 @@ func (l *eventLoop) turn() {
 		d := p.halt.freeze
 		p.halt.freeze = 0
 		p.pause(d)
-		p.w.after(d, func() { l.effects(fx) })
+		l.frozen = fx
+		p.w.after(d, l.thaw)
 		return
 	}
 	l.effects(fx)
 	l.wake()
+}
+
+// thaw does the effects of a turn that was followed by a pause: no turn comes before that, though the end of
+// all faults also ends the pause.
+func (l *eventLoop) thaw() {
+	if fx := l.frozen; fx != nil {
+		l.frozen = nil
+		l.effects(fx)
+	}
 }
 
 // take is the oldest input of a source chosen at random.
