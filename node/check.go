@@ -99,7 +99,7 @@ func (n *Node) startCheck(r *replica, id RequestID) {
 // earlier leaders again, and send their sums to this one: the id is of this node and of this life.
 func (n *Node) askSums(c *check) {
 	n.system.checks.next++
-	c.id = uint64(n.id.Node)<<48 ^ n.id.Incarnation<<24 ^ (n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop))
+	c.id = uint64(n.id.Node)<<checkNodeShift ^ n.id.Incarnation<<24 ^ (n.system.checks.next*kv.LoopsMax + uint64(n.id.Loop))
 	c.index, c.got, c.vain = 0, nil, false
 	c.pause = max(attemptPause, 2*c.pause)
 	c.again = n.now + c.pause
@@ -124,6 +124,9 @@ func (n *Node) unheard(node kv.NodeID) {
 	}
 }
 
+// checkNodeShift is where the id of a check names the node that asks.
+const checkNodeShift = 48
+
 // DigestDone takes back a sum and sends it to the leader, who asked for it.
 func (n *Node) DigestDone(now kv.Instant, t *DigestTask) {
 	n.at(now)
@@ -137,7 +140,11 @@ func (n *Node) DigestDone(now kv.Instant, t *DigestTask) {
 	}
 	d := t.digest
 	d.Sum.Node = n.id.Node
-	if to := r.group.LeaderNode(); to != 0 {
+	to := r.group.LeaderNode()
+	if to == 0 && d.Check != 0 { // between two promises; who asked leads, or wants to know nothing any more
+		to = kv.NodeID(d.Check >> checkNodeShift)
+	}
+	if to != 0 {
 		n.send(to, Message{Digest: &d})
 	}
 }
