@@ -218,7 +218,9 @@ func (w *World) calmDown() {
 	w.net.heal()
 	for _, m := range w.machines {
 		m.disk.stall = 0
-		m.mendLog()
+		if m.logFS.FailSync(0) > 0 { // else it has struck, and the next write will tell
+			m.disk.broken = false
+		}
 		m.logFS.SetCapacity(0)
 		m.engineDisk.space()
 		if p := m.process; p != nil && !p.dead {

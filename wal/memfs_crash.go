@@ -167,11 +167,12 @@ func (m *MemFS) Used() int64 {
 }
 
 // FailSync makes the n-th Sync or SyncDir from now fail; what it was to make durable is
-// lost, though reads go on showing it.
-func (m *MemFS) FailSync(n int) {
+// lost, though reads go on showing it. 0: none. It returns what was left of an earlier n, 0 if that has struck.
+func (m *MemFS) FailSync(n int) (left int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.faults.syncs = n
+	left, m.faults.syncs = m.faults.syncs, n
+	return left
 }
 
 // FailWrite makes the n-th WriteAt from now fail with err, after keep bytes.
