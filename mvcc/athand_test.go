@@ -191,6 +191,14 @@ func TestShelf(t *testing.T) {
 	if s.put(1, kv.Key("k"), 1, 1, make([]byte, maxBytes)); s.find(1, kv.Key("k")) != nil {
 		t.Error("what is as large as the shelf is kept")
 	}
+	s = &shelf{max: 1 << 20}
+	longest := make([]byte, shelvedMax-shelvedHeader-1)
+	if s.put(1, kv.Key("k"), 1, 1, longest); s.find(1, kv.Key("k")) == nil {
+		t.Error("the longest entry is not kept")
+	}
+	if s.put(1, kv.Key("k"), 1, 1, append(longest, 0)); s.find(1, kv.Key("k")) != nil {
+		t.Error("a longer entry than the longest is kept, or what was there before it")
+	}
 }
 
 // TestAtHandIsTheEnginesState has readers compare what is at hand in a view with what the engine shows in it,

@@ -64,6 +64,9 @@ func TestPatienceWithTheOracle(t *testing.T) {
 	d.asked = []asked{{seq: 1 << 40, at: n.now, draws: []draw{{}}}}
 	n.now += kv.Instant(200 * time.Millisecond)
 	d.answer(n, n.oracle(), &core.Grant{Seq: 1 << 40, First: n.Heard() + 1, Count: 1})
+	if !n.Answered() {
+		t.Error("the oracle has answered, and the node does not say so")
+	}
 	if want := kv.Instant(400 * time.Millisecond); d.patience != want {
 		t.Errorf("it waits for %s after an answer in 200 ms, want %s", time.Duration(d.patience), time.Duration(want))
 	}

@@ -221,6 +221,48 @@ func TestSlowDiskHandsOver(t *testing.T) {
 	}
 }
 
+// TestStalledLoopHandsOver: loop 0 gives its leaderships away while another loop of its node stands still (docs/adr/0024).
+func TestStalledLoopHandsOver(t *testing.T) {
+	w := newWorld(t, 3)
+	w.open(1, 3)
+	w.run(3 * time.Second)
+	old := w.leader(1)
+	old.set.LoopStalled(true)
+	w.run(300 * time.Millisecond)
+	if l := w.leader(1); l == old {
+		t.Error("it still leads")
+	}
+}
+
+// TestSickNodeCampaignsLast: a node with a loop that stands still campaigns if nobody else has the whole log, and then gives the
+// leadership to whom it has brought it (docs/adr/0024).
+func TestSickNodeCampaignsLast(t *testing.T) {
+	w := newWorld(t, 3)
+	w.open(1, 3)
+	w.run(3 * time.Second)
+	dies := w.leader(1)
+	sick, behind := w.nodes[dies.id%3], w.nodes[(dies.id+1)%3]
+	w.isolate(behind.id, true)
+	w.propose(1, "what one lacks")
+	w.run(200 * time.Millisecond)
+	sick.set.LoopStalled(true)
+	dies.paused = true
+	w.isolate(behind.id, false)
+	for range 20 {
+		w.run(500 * time.Millisecond)
+		if behind.set.Group(1).Leads() {
+			break
+		}
+	}
+	if !behind.set.Group(1).Leads() {
+		t.Fatalf("the healthy node does not lead; it has applied %q", behind.applied[1])
+	}
+	w.run(200 * time.Millisecond)
+	if got := behind.applied[1]; len(got) != 1 || got[0] != "what one lacks" {
+		t.Errorf("it has applied %q", got)
+	}
+}
+
 func TestParams(t *testing.T) {
 	p := DefaultParams()
 	if err := p.Validate(); err != nil {

@@ -31,6 +31,9 @@ var regressions = []struct {
 	{"an addition that is prepared again after its resolve does not change the version that it made", "late", 0, 0, 1, 30 * time.Second},
 	{"a replica that goes, comes back and goes again is forgotten by the log once", "moving", 0, 3, 2100, 10 * time.Second},
 	{"what a replaced leader closes is not believed at an index from before", "deaf", 0, 0, 26113012, 0},
+	{"a segment that a crash left beside the spare that it became is one spare", "crossing", 0, 0, 301130, 60 * time.Second},
+	{"a turn whose effects wait for the end of a pause is not overtaken", "parallel-crossing", 0, 0, 301296, 60 * time.Second},
+	{"a follower between two promises sends its sum to who asked for it", "followers", 0, 0, 990057, 60 * time.Second},
 	{"both rounds of a parallel commit that come once more when all is over are refused", "parallel-late", 0, 0, 322, 6 * time.Second},
 }
 
