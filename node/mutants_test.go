@@ -3,13 +3,13 @@
 package node
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/kvd-db/kvd/invariant"
+	"github.com/kvd-db/kvd/test/planted"
 )
 
 // shownHere are the planted bugs of this package that concern a rule of transactions, each with the test that
@@ -30,16 +30,7 @@ var shownByStories = map[invariant.Mutant]bool{invariant.EvalSurvives: true}
 // TestTestsShowMutants: each planted bug of this package that a rule of transactions names fails the test that shows
 // the rule.
 func TestTestsShowMutants(t *testing.T) {
-	defer invariant.Plant("")
-	for m, test := range shownHere {
-		t.Run(string(m), func(t *testing.T) {
-			if found := failure(t, m, test); found == "" {
-				t.Error("nothing fails")
-			} else {
-				t.Log(found)
-			}
-		})
-	}
+	planted.Each(t, shownHere)
 	rules := source(t, "../docs/design/transactions.md")
 	files, _ := filepath.Glob("*.go")
 	for _, f := range files {
@@ -60,24 +51,3 @@ func source(t *testing.T, path string) string {
 	}
 	return string(b)
 }
-
-// failure is what a test says with a planted bug; "" if it passes.
-func failure(t *testing.T, m invariant.Mutant, test func(testing.TB)) (found string) {
-	t.Helper()
-	invariant.Plant(m)
-	defer func() {
-		if r := recover(); r != nil {
-			found = fmt.Sprint(r)
-		}
-	}()
-	test(failing{t})
-	return ""
-}
-
-// failing is a test that ends with its first error, and does not fail.
-type failing struct{ testing.TB }
-
-func (failing) Error(args ...any)                 { panic(fmt.Sprint(args...)) }
-func (failing) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (failing) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
-func (failing) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
