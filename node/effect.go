@@ -134,9 +134,6 @@ func RunReads(e *mvcc.Engine, reads []*Read, clock func() kv.Instant, breathe fu
 
 // RunAtHand is Run for a read of which all is at hand: it may be called in the loop. false: Run must be called.
 func (x *Read) RunAtHand(n mvcc.Newest) (ok bool) {
-	if x.Task.Timed() {
-		return false
-	}
 	x.Result, ok = x.Task.ExecuteAtHand(n)
 	return ok
 }

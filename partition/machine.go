@@ -209,7 +209,7 @@ func (m *Machine) write(c *Command, b *mvcc.Batch) *kv.Error {
 		if err != nil {
 			return kv.AsError(err)
 		}
-		id = kv.TxID{} // the first written key is the anchor, which alone carries the id (rule I9)
+		id = kv.TxID{} // the first write of the commit is the anchor, which alone carries the id (rule I9)
 	}
 	return nil
 }

@@ -233,6 +233,20 @@ func TestLimits(t *testing.T) {
 	l.wantKind(l.log.ReleaseBefore(2), kv.Invalid, "releasing the current segment")
 }
 
+// release has a group need nothing up to an index, and lets go of all segments but the last.
+func (l *testLog) release(g kv.PartitionID, to kv.LogIndex) {
+	l.Helper()
+	l.write(true, Append{Group: g, LowWater: to})
+	a, err := l.views[g].Checkpoint(l.log.Read)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.write(true, *a)
+	if err := l.log.ReleaseBefore(l.log.Stats().Segment); err != nil {
+		l.Fatal(err)
+	}
+}
+
 // A batch that is larger than a segment gets one of its own, which is not kept for reuse.
 func TestBatchLargerThanSegment(t *testing.T) {
 	l := newTestLog(t)
@@ -250,15 +264,7 @@ func TestBatchLargerThanSegment(t *testing.T) {
 			t.Fatalf("entry %d differs", i+1)
 		}
 	}
-	l.write(true, Append{Group: 1, LowWater: 4})
-	a, err := l.views[1].Checkpoint(l.log.Read)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.write(true, *a)
-	if err := l.log.ReleaseBefore(l.log.Stats().Segment); err != nil {
-		t.Fatal(err)
-	}
+	l.release(1, 4)
 	if s := l.log.Stats(); s.Segments != 1 || s.FileBytes > 200_000 {
 		t.Fatalf("after the release: %+v", s)
 	}
@@ -458,15 +464,7 @@ func TestSegmentBesideTheSpareThatItBecame(t *testing.T) {
 	for i := range 6 {
 		l.write(true, entry(1, kv.LogIndex(i+1), 1, value))
 	}
-	l.write(true, Append{Group: 1, LowWater: 6})
-	a, err := l.views[1].Checkpoint(l.log.Read)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.write(true, *a)
-	if err := l.log.ReleaseBefore(l.log.Stats().Segment); err != nil {
-		t.Fatal(err)
-	}
+	l.release(1, 6)
 	l.write(true, entry(1, 7, 1, "y")) // tells which segments are needed
 	s := l.log.files
 	if len(s.spares.names) == 0 {
