@@ -139,6 +139,7 @@ const (
 	AtHandUnder         Mutant = "AtHandUnder"        // what is resolved late, under newer versions, is taken for the newest
 	AtHandStale         Mutant = "AtHandStale"        // a version stays at hand when it is overwritten
 	AtHandIngest        Mutant = "AtHandIngest"       // a version stays at hand when a snapshot takes the place of all
+	ShortRowsStay       Mutant = "ShortRowsStay"      // what is removed in the batch that overwrites it is not removed from the store
 	LocksSurviveIngest  Mutant = "LocksSurviveIngest" // a copy without locks leaves those that came while it arrived
 )
 

@@ -16,7 +16,8 @@ type Batch struct {
 	b *pebble.Batch
 	// written has the newest version of each key in this batch: only for the check of rule B4.
 	written map[string]Version
-	locks   pendingLocks
+	locks   pendingRows
+	records pendingRows
 	// outcomes has the transactions that were committed in this batch: only for the check of rule C7.
 	outcomes map[kv.TxID]kv.Timestamp
 	// resolved has the engine keys of the versions that were resolved in this batch.
@@ -37,7 +38,7 @@ func (e *Engine) NewBatch() *Batch {
 func (b *Batch) Len() int { return b.b.Len() }
 
 // Empty reports whether nothing was written to the batch.
-func (b *Batch) Empty() bool { return b.b.Count() == 0 }
+func (b *Batch) Empty() bool { return b.b.Count() == 0 && len(b.locks.put)+len(b.records.put) == 0 }
 
 // Put writes a version. id is that of the transaction, zero for none.
 func (b *Batch) Put(k kv.Key, ts kv.Timestamp, id kv.TxID, value []byte) error {
@@ -290,7 +291,14 @@ func (b *Batch) DeleteReplica(p kv.PartitionID, span kv.Span) error {
 	if span.IsEmpty() {
 		return nil
 	}
-	b.locks.dropSpan(span)
+	b.locks.dropSpan(span, func(ek []byte) (kv.Key, error) {
+		k, _, _, err := splitLockKey(ek)
+		return k, err
+	})
+	b.records.dropSpan(span, func(ek []byte) (kv.Key, error) {
+		k, _, err := splitRecordKey(ek)
+		return k, err
+	})
 	for ek := range b.resolved { // in any order: each is looked at alone
 		if k, _, err := splitDataKey([]byte(ek)); err == nil && span.Contains(k) {
 			delete(b.resolved, ek)
@@ -329,7 +337,7 @@ func (b *Batch) set(key, value []byte) error {
 func (b *Batch) Discard() {
 	_ = b.b.Close() // returns memory only
 	b.b = nil
-	b.locks = pendingLocks{}
+	b.locks, b.records = pendingRows{}, pendingRows{}
 }
 
 // Commit makes the batch visible, and ends it. It is not durable before a flush: the Raft log
@@ -339,6 +347,11 @@ func (b *Batch) Discard() {
 func (b *Batch) Commit() error {
 	if err := b.e.health.flush.Load(); err != nil {
 		return err // nothing was done: the batch is as it was
+	}
+	for _, rows := range [...]*pendingRows{&b.locks, &b.records} {
+		if err := rows.write(b.set); err != nil {
+			return err
+		}
 	}
 	size := b.b.Len() + perEntryBytes*int(b.b.Count())
 	err := wrapError("committing a batch", b.e.hand.commit(b.b, func() error { return b.b.Commit(pebble.NoSync) }))

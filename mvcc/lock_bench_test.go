@@ -70,7 +70,7 @@ func BenchmarkTakeLock(b *testing.B) {
 				if from == "batch" {
 					must(b, batch.PutLock(l))
 				} else {
-					batch.locks = pendingLocks{}
+					batch.locks = pendingRows{}
 				}
 				if _, ok, err := batch.TakeLock(l.Key, Exclusive, l.ID); err != nil || ok == (from == "nowhere") {
 					b.Fatal(ok, err)

@@ -226,19 +226,20 @@ func TestSecondExclusiveLockIsCaught(t *testing.T) {
 	k := kv.MakeKey(2, nil)
 	b := e.NewBatch()
 	must(t, b.PutLock(exclusive(k, 1)))
-	must(t, b.PutLock(exclusive(k, 1))) // a copy of the prepare
-	caught := func(when string) {
+	must(t, b.PutLock(exclusive(k, 1)))
+	caught := func(when string, id byte) {
 		defer func() {
 			if recover() == nil {
-				t.Errorf("%s: no panic", when)
+				t.Errorf("%s, transaction %d: no panic", when, id)
 			}
 		}()
-		must(t, b.PutLock(exclusive(k, 2)))
+		must(t, b.PutLock(exclusive(k, id)))
 	}
-	caught("in the batch")
+	caught("in the batch", 2)
 	must(t, b.Commit())
 	b = e.NewBatch()
-	caught("in the store")
+	caught("in the store", 1)
+	caught("in the store", 2)
 	must(t, b.DeleteLock(k, Exclusive, kv.TxID{1}))
 	must(t, b.PutLock(exclusive(k, 2)))
 	must(t, b.Commit())
@@ -276,6 +277,16 @@ func TestUnknownLocksAreRefused(t *testing.T) {
 	}
 }
 
+// relock puts a lock in the place of one that is there.
+func relock(b *Batch, change func(*Lock)) error {
+	l := exclusive(kv.MakeKey(2, nil), 1)
+	if err := b.DeleteLock(l.Key, Exclusive, l.ID); err != nil {
+		return err
+	}
+	change(l)
+	return b.PutLock(l)
+}
+
 // TestDigestCoversLocksAndRecords changes each part of them alone.
 func TestDigestCoversLocksAndRecords(t *testing.T) {
 	seen := map[uint64]string{}
@@ -285,11 +296,11 @@ func TestDigestCoversLocksAndRecords(t *testing.T) {
 		"no shared lock":  func(b *Batch) error { return b.DeleteLock(kv.MakeKey(2, []byte("4")), Shared, kv.TxID{1}) },
 		"no record":       func(b *Batch) error { return b.DeleteRecord(attempt(1).Anchor, kv.TxID{1}) },
 		"one lock more":   func(b *Batch) error { return b.PutLock(exclusive(kv.MakeKey(2, []byte("zz")), 7)) },
-		"another value":   func(b *Batch) error { l := exclusive(kv.MakeKey(2, nil), 1); l.Value = nil; return b.PutLock(l) },
-		"another term":    func(b *Batch) error { l := exclusive(kv.MakeKey(2, nil), 1); l.Term++; return b.PutLock(l) },
+		"another value":   func(b *Batch) error { return relock(b, func(l *Lock) { l.Value = nil }) },
+		"another term":    func(b *Batch) error { return relock(b, func(l *Lock) { l.Term++ }) },
 		"one record more": func(b *Batch) error { return b.PutRecord(&Record{Attempt: attempt(7), State: RecordCommitted}) },
 		"another record": func(b *Batch) error {
-			return b.PutRecord(&Record{Attempt: attempt(1), State: RecordCommitted, Timestamp: 78})
+			return b.ReplaceRecord(&Record{Attempt: attempt(1), State: RecordCommitted, Timestamp: 78})
 		},
 	} {
 		e, _ := snapshotStore(t)
@@ -459,6 +470,7 @@ func TestRecentLocks(t *testing.T) {
 	} {
 		commit(func(b *Batch) {
 			for i := x.from; i < x.to; i++ {
+				must(t, b.DeleteLock(lock(i, 0).Key, Exclusive, lock(i, 0).ID)) // of the step before
 				must(t, b.PutLock(lock(i, x.bytes)))
 			}
 		})

@@ -11,7 +11,7 @@ func (r *run) attempt(p kv.PartitionID) kv.Attempt {
 	return kv.Attempt{ID: r.id(), Term: kv.Term(r.rng.IntN(5)), AsOf: r.clock, Age: kv.Age{byte(r.rng.IntN(3))}, Partition: p, Anchor: r.key(p)}
 }
 
-// lock writes a lock; an exclusive one only where none is, or the same again.
+// lock writes a lock where none is.
 func (r *run) lock(b *Batch, p kv.PartitionID) {
 	m := r.m.replicas[p]
 	l := Lock{Key: r.key(p), Strength: Strength(1 + r.rng.IntN(2)), Attempt: r.attempt(p)}
@@ -20,14 +20,16 @@ func (r *run) lock(b *Batch, p kv.PartitionID) {
 	} else if l.Write = kv.WriteKind(1 + r.rng.IntN(2)); l.Write == kv.WritePut {
 		l.Value = append([]byte(nil), r.value()...)
 	}
-	if other, ok := m.lockOn(l.Key); ok && l.Strength == Exclusive {
-		l = other
+	at := string(appendLockKey(nil, l.Key, l.Strength, l.ID))
+	_, there := m.locks[at]
+	if _, ok := m.lockOn(l.Key); there || ok && l.Strength == Exclusive {
+		return
 	}
 	if len(l.Value) == 0 {
 		l.Value = nil
 	}
 	r.check(b.PutLock(&l))
-	m.locks[string(appendLockKey(nil, l.Key, l.Strength, l.ID))] = l
+	m.locks[at] = l
 }
 
 // take removes a lock, perhaps of this very batch, in one of the ways there are; a write is resolved mostly.

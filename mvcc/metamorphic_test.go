@@ -235,8 +235,11 @@ func (r *run) writeBeside(b *Batch, p kv.PartitionID) {
 	case 2:
 		a := r.attempt(p)
 		rec := Record{Attempt: a, State: RecordCommitted, Timestamp: r.clock, Participants: []Participant{{Partition: 3, Span: span(3)}}}
-		r.check(b.PutRecord(&rec))
-		m.records[string(appendRecordKey(nil, rec.Anchor, rec.ID))] = rec
+		at := string(appendRecordKey(nil, rec.Anchor, rec.ID))
+		if _, there := m.records[at]; !there {
+			r.check(b.PutRecord(&rec))
+			m.records[at] = rec
+		}
 	case 3:
 		k := fmt.Sprintf("core/%d", r.rng.IntN(5))
 		r.m.system[k] = fmt.Sprint(r.clock)
@@ -246,14 +249,29 @@ func (r *run) writeBeside(b *Batch, p kv.PartitionID) {
 		delete(r.m.system, k)
 		r.check(b.DeleteSystem(k))
 	case 5:
-		for _, at := range sortedKeys(m.records) {
-			r.check(b.DeleteRecord(m.records[at].Anchor, m.records[at].ID))
-			delete(m.records, at)
-			break
-		}
+		r.recordGoesOn(b, p)
 	}
 	for range r.rng.IntN(3) {
 		r.take(b, p)
+	}
+}
+
+// recordGoesOn overwrites the first record, and mostly removes it then.
+func (r *run) recordGoesOn(b *Batch, p kv.PartitionID) {
+	m := r.m.replicas[p]
+	if len(m.records) == 0 {
+		return
+	}
+	at := sortedKeys(m.records)[0]
+	rec := m.records[at]
+	if r.rng.IntN(2) == 0 {
+		rec.Timestamp++
+		r.check(b.ReplaceRecord(&rec))
+		m.records[at] = rec
+	}
+	if r.rng.IntN(3) > 0 {
+		r.check(b.DeleteRecord(rec.Anchor, rec.ID))
+		delete(m.records, at)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
 
@@ -88,17 +89,52 @@ func decodeRecord(b []byte, r *Record) error {
 	return c.done("a transaction record")
 }
 
-// PutRecord writes a transaction record.
+// PutRecord writes the first record of a transaction.
 func (b *Batch) PutRecord(r *Record) error {
-	if r.State != RecordCommitted && r.State != RecordStaging {
-		return kv.Errorf(kv.Internal, "a record at the key %x has the state %d: report this", r.Anchor, r.State)
+	ek, err := b.checkRecord(r)
+	if err != nil {
+		return err
 	}
-	return b.set(appendRecordKey(nil, r.Anchor, r.ID), appendRecord(nil, r))
+	if err := b.checkNew(&b.records, ek, r.Anchor); err != nil {
+		return err
+	}
+	b.records.hold(ek, appendRecord(nil, r))
+	return nil
+}
+
+// ReplaceRecord writes a record in the place of the transaction's former one.
+func (b *Batch) ReplaceRecord(r *Record) error {
+	ek, err := b.checkRecord(r)
+	if err != nil {
+		return err
+	}
+	row := b.records.row(ek)
+	row.stored = appendRecord(nil, r)
+	if row.held {
+		return nil
+	}
+	if invariant.Mutated(invariant.ShortRowsStay) {
+		b.records.hold(ek, row.stored)
+		return nil
+	}
+	return b.set(ek, row.stored)
+}
+
+// checkRecord returns the engine key of a record.
+func (b *Batch) checkRecord(r *Record) ([]byte, error) {
+	if r.State != RecordCommitted && r.State != RecordStaging {
+		return nil, kv.Errorf(kv.Internal, "a record at the key %x has the state %d: report this", r.Anchor, r.State)
+	}
+	return appendRecordKey(nil, r.Anchor, r.ID), nil
 }
 
 // DeleteRecord removes a transaction record.
 func (b *Batch) DeleteRecord(anchor kv.Key, id kv.TxID) error {
-	return wrapError("deleting a record", b.deleteKey(appendRecordKey(nil, anchor, id)))
+	ek := appendRecordKey(nil, anchor, id)
+	if b.records.remove(ek) {
+		return nil
+	}
+	return wrapError("deleting a record", b.deleteKey(ek))
 }
 
 // Records calls fn for the records whose anchor keys lie in the span, by anchor and id, until fn

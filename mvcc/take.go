@@ -3,7 +3,6 @@ package mvcc
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,43 +10,6 @@ import (
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
 )
-
-// pendingLocks is what an open batch has done to locks, so that TakeLock sees it: a Pebble batch
-// that can be read costs an index of all its writes.
-type pendingLocks struct {
-	at    map[string][]byte // engine key -> lock as stored, nil: removed
-	spans []kv.Span         // whose locks were removed before what is in at
-}
-
-func (p *pendingLocks) set(ek, stored []byte) {
-	if p.at == nil {
-		p.at = map[string][]byte{}
-	}
-	p.at[string(ek)] = stored
-}
-
-// dropSpan is a removal of all locks in a span.
-func (p *pendingLocks) dropSpan(s kv.Span) {
-	for ek := range p.at { // in any order: each is looked at alone
-		if k, _, _, err := splitLockKey([]byte(ek)); err == nil && s.Contains(k) {
-			delete(p.at, ek)
-		}
-	}
-	p.spans = append(p.spans, s)
-}
-
-// get reports known if the batch decides what is at the engine key ek of a lock on k.
-func (p *pendingLocks) get(ek []byte, k kv.Key) (stored []byte, known bool) {
-	if stored, known = p.at[string(ek)]; known {
-		return stored, true
-	}
-	return nil, p.dropped(k)
-}
-
-// dropped reports whether the batch has removed everything on k.
-func (p *pendingLocks) dropped(k kv.Key) bool {
-	return slices.ContainsFunc(p.spans, func(s kv.Span) bool { return s.Contains(k) })
-}
 
 // Bounds of recentLocks. What is beyond them is read from the store.
 const (
@@ -70,7 +32,7 @@ func (r *recentLocks) get(ek []byte) []byte {
 }
 
 // committed takes over what a batch did.
-func (r *recentLocks) committed(p *pendingLocks) {
+func (r *recentLocks) committed(p *pendingRows) {
 	if len(p.at) == 0 && len(p.spans) == 0 {
 		return
 	}
@@ -79,10 +41,10 @@ func (r *recentLocks) committed(p *pendingLocks) {
 	if len(p.spans) > 0 || r.at == nil || len(r.at)+len(p.at) > recentLocksMax {
 		r.at = map[string][]byte{} // all at once, so that what is left hangs on no order
 	}
-	for ek, stored := range p.at { // in any order
+	for ek, x := range p.at { // in any order
 		delete(r.at, ek)
-		if stored != nil && len(p.at) <= recentLocksMax && len(stored) <= recentLockBytesMax {
-			r.at[ek] = stored
+		if x.stored != nil && len(p.at) <= recentLocksMax && len(x.stored) <= recentLockBytesMax {
+			r.at[ek] = x.stored
 		}
 	}
 }
@@ -104,9 +66,12 @@ func (b *Batch) PutLock(l *Lock) error {
 			return err
 		}
 	}
-	ek, stored := appendLockKey(nil, l.Key, l.Strength, l.ID), appendLock(nil, l)
-	b.locks.set(ek, stored)
-	return b.set(ek, stored)
+	ek := appendLockKey(nil, l.Key, l.Strength, l.ID)
+	if err := b.checkNew(&b.locks, ek, l.Key); err != nil {
+		return err
+	}
+	b.locks.hold(ek, appendLock(nil, l))
+	return nil
 }
 
 // DeleteLock removes a lock.
@@ -115,7 +80,9 @@ func (b *Batch) DeleteLock(k kv.Key, s Strength, id kv.TxID) error {
 }
 
 func (b *Batch) deleteLock(ek []byte) error {
-	b.locks.set(ek, nil)
+	if b.locks.remove(ek) {
+		return nil
+	}
 	return wrapError("deleting a lock", b.deleteKey(ek))
 }
 
@@ -172,8 +139,8 @@ func (b *Batch) checkExclusive(l *Lock) error {
 			holder = other.ID
 		}
 	}
-	for ek, stored := range b.locks.at { // in any order: one stands there at most
-		if k, s, id, err := splitLockKey([]byte(ek)); err == nil && stored != nil && s == Exclusive && bytes.Equal(k, l.Key) {
+	for ek, x := range b.locks.at { // in any order: one stands there at most
+		if k, s, id, err := splitLockKey([]byte(ek)); err == nil && x.stored != nil && s == Exclusive && bytes.Equal(k, l.Key) {
 			holder = id
 		}
 	}

@@ -42,7 +42,7 @@ func (m *Machine) decide(c *Command, b *mvcc.Batch, res *ApplyResult) error {
 		return err
 	}
 	res.Writes++
-	return b.PutRecord(&mvcc.Record{Attempt: c.Attempt, State: mvcc.RecordCommitted, Timestamp: c.Timestamp, Participants: c.Participants})
+	return b.ReplaceRecord(&mvcc.Record{Attempt: c.Attempt, State: mvcc.RecordCommitted, Timestamp: c.Timestamp, Participants: c.Participants})
 }
 
 // checkStaged insists on the one timestamp at which a staged lock can commit.
