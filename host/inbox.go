@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/kvd-db/kvd/kv"
@@ -250,6 +251,11 @@ func (b *inbox) appliedNow(applies []*node.Apply) {
 		return
 	}
 	b.unlockAndWake()
+}
+
+// lazy reports whether nobody waits for any of the applies.
+func lazy(as []*node.Apply) bool {
+	return !slices.ContainsFunc(as, func(a *node.Apply) bool { return !a.Lazy() })
 }
 
 // readsDone hands reads back. Without one that the node has to go on with, the loop is not

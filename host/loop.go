@@ -118,7 +118,6 @@ func (l *loop) turn(now kv.Instant) {
 		l.tickAt = now.Add(tickInterval)
 		l.listen(now)
 		n.Tick(now, l.wall().UnixMilli())
-		l.world.applier.work.rouse()
 	}
 	for _, fn := range in.rare {
 		fn(now)
@@ -248,18 +247,10 @@ func (l *loop) dispatch(e *node.Effects) {
 		}
 	}
 	if len(e.Applies) > 0 {
-		l.world.applier.work.add(e.Applies...)
-		if !lazy(e.Applies) {
-			l.world.applier.work.rouse()
-		}
+		l.world.applier.work.put(e.Applies...)
 	}
 	l.dispatchRare(e)
 	l.node.Recycle(e)
-}
-
-// lazy reports whether nobody waits for any of the applies.
-func lazy(as []*node.Apply) bool {
-	return !slices.ContainsFunc(as, func(a *node.Apply) bool { return !a.Lazy() })
 }
 
 // dispatchRare is for the effects that most turns do not have.

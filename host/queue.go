@@ -19,22 +19,10 @@ func newQueue[T any]() *queue[T] {
 
 // put adds items; after close they are dropped.
 func (q *queue[T]) put(items ...T) {
-	q.add(items...)
-	q.rouse()
-}
-
-// add is put for what is in no hurry: the taker is not woken.
-func (q *queue[T]) add(items ...T) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if !q.closed {
 		q.items = append(q.items, items...)
 	}
-}
-
-// rouse wakes the taker if there is anything.
-func (q *queue[T]) rouse() {
-	q.mu.Lock()
 	wake := q.idle && len(q.items) > 0
 	q.idle = q.idle && !wake
 	q.mu.Unlock()

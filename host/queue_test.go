@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestQueueRouses: what is added wakes nobody; rouse does, and only if there is something.
-func TestQueueRouses(t *testing.T) {
+// TestQueueEnds: what was put before the end is taken, what comes later is dropped.
+func TestQueueEnds(t *testing.T) {
 	q := newQueue[int]()
 	taken := make(chan []int, 1)
 	go func() {
@@ -22,20 +22,22 @@ func TestQueueRouses(t *testing.T) {
 	for !sleeps() {
 		runtime.Gosched()
 	}
-	q.rouse()
-	q.add(1)
-	q.add(2)
+	q.put()
 	if !sleeps() {
-		t.Fatal("what is in no hurry wakes the taker")
+		t.Fatal("nothing wakes the taker")
 	}
-	q.rouse()
+	q.put(1, 2)
 	if items := <-taken; !slices.Equal(items, []int{1, 2}) {
 		t.Errorf("took %v", items)
 	}
-	q.add(3)
+	q.put(3)
 	q.close()
+	q.put(4)
 	if items, ok := q.take(nil); !ok || !slices.Equal(items, []int{3}) {
-		t.Errorf("what was added before the end is %v, %t", items, ok)
+		t.Errorf("what was put before the end is %v, %t", items, ok)
+	}
+	if items, ok := q.take(nil); ok || len(items) > 0 {
+		t.Errorf("after that come %v, %t", items, ok)
 	}
 }
 

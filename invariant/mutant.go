@@ -87,6 +87,7 @@ const (
 	GCApplied          Mutant = "GCApplied"
 	FirstUnproven      Mutant = "FirstUnproven" // of docs/adr/0013
 	StageOver          Mutant = "StageOver"     // of docs/adr/0017
+	LockUnapplied      Mutant = "LockUnapplied" // of docs/adr/0025: a read does not wait until the lock that it must see is applied
 )
 
 // The mutants of parallel commit (rules P).

@@ -9,7 +9,7 @@ type Spent struct {
 	LockWait time.Duration
 	// Draw is for the timestamp to be drawn.
 	Draw time.Duration
-	// Consensus is from the proposal to the log until it was committed, or, for a participant, applied. In
+	// Consensus is from the proposal to the log until it was committed, or, for a part of a parallel commit, applied. In
 	// quorum mode it is a read's proof of leadership.
 	Consensus time.Duration
 	// Storage is for reading the engine.

@@ -35,7 +35,7 @@ type Attempt struct {
 }
 
 // Prepare asks a participant to lock what a transaction reads and writes there (rule H3). It is
-// answered once the locks are applied; an error is a refusal.
+// answered once the locks are committed; an error is a refusal.
 type Prepare struct {
 	Attempt
 	// InMemory makes it the first round of a parallel commit (rule P1): what is locked is in the

@@ -45,13 +45,8 @@ type Apply struct {
 	lazy     bool
 }
 
-// Lazy reports whether the work is in no hurry: it may wait for other work to go with, until the next tick at most, and its
-// end for the next turn. On a follower it is so, which is two thirds of all that is applied. Only reads that any replica
-// may answer can notice, as they go by what is applied: such a read may be sent elsewhere.
+// Lazy reports whether nobody waits to hear that the work is done: the next turn will do.
 func (a *Apply) Lazy() bool { return a.lazy }
-
-// lazyBytesMax is how much of a replica may wait like that; a follower that catches up is beyond it.
-const lazyBytesMax = 256 << 10
 
 // Partition is the partition that the work is for.
 func (a *Apply) Partition() kv.PartitionID {

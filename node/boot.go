@@ -79,7 +79,7 @@ func (n *Node) bootReplica(log *wal.Recovered, s *mvcc.ReplicaState) error {
 	}
 	if g.View.Tombstone() >= s.Replica { // its removal was cut short
 		n.system.tombstones[p] = max(n.system.tombstones[p], g.View.Tombstone())
-		n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, state: s})
+		n.apply(&Apply{kind: applyDestroy, state: s})
 		return nil
 	}
 	g.View.UseCache(n.set.Cache())

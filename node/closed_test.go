@@ -1,11 +1,8 @@
 package node
 
 import (
-	"reflect"
 	"testing"
 	"time"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/replication"
@@ -50,35 +47,6 @@ func (f *followed) put(v string) kv.Timestamp {
 		f.t.Fatal(r.Err)
 	}
 	return r.Response.Timestamp
-}
-
-// TestFollowersApplyLazily: nobody waits for what a follower applies, unless it is far behind.
-func TestFollowersApplyLazily(t *testing.T) {
-	f := newFollowed(t)
-	f.put("v")
-	lazy := map[bool]map[bool]bool{true: {}, false: {}} // by whether the node leads
-	entries := func(bytes int) []*raftpb.Entry {
-		return []*raftpb.Entry{{Type: raftpb.EntryNormal.Enum(), Term: new(uint64), Index: new(uint64), Data: make([]byte, bytes)}}
-	}
-	for i, n := range f.nodes {
-		r := n.replicas[f.p]
-		n.out.Applies = nil
-		n.committed(r.group, entries(10), nil, nil)
-		lazy[i == f.leader][n.out.Applies[0].Lazy()] = true
-	}
-	if want := (map[bool]map[bool]bool{true: {false: true}, false: {true: true}}); !reflect.DeepEqual(lazy, want) {
-		t.Errorf("lazy, by whether the node leads: %v", lazy)
-	}
-	n := f.nodes[f.other]
-	r := n.replicas[f.p]
-	n.out.Applies = nil
-	n.committed(r.group, entries(lazyBytesMax), nil, nil)
-	n.committed(r.group, entries(10), []*raftpb.ConfState{nil}, nil)
-	for _, a := range n.out.Applies {
-		if a.Lazy() {
-			t.Errorf("%d bytes wait for others", r.applying.bytes)
-		}
-	}
 }
 
 func (f *followed) get(node int, q kv.Read) Reply {

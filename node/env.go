@@ -89,6 +89,12 @@ func (s partitionSink) Propose(p *partition.Partition) {
 	}
 }
 
+func (s partitionSink) Hasten(p *partition.Partition) {
+	if r := s.n.replicas[p.ID()]; r != nil {
+		s.n.hasten(r)
+	}
+}
+
 // coreSink is the node as the core's machine sees it.
 type coreSink struct{ n *Node }
 

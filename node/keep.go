@@ -18,6 +18,8 @@ type keeper struct {
 	coreCommands [][]byte   // for the next entry of the system partition
 	refused      []*refusedSnapshot
 
+	held held
+
 	at        kv.Instant // next look at the log
 	retention retention
 	bytes     int64 // of all replicas, as last summed up

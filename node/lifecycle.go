@@ -69,7 +69,7 @@ func (n *Node) found(founders []kv.NodeInfo) {
 // never made over another one's keys. Nothing is on the disk before they are free.
 func (n *Node) claim(c *creation) {
 	n.system.creating[c.desc.Partition] = c
-	n.out.Applies = append(n.out.Applies, &Apply{kind: applyClaim, state: c.state()})
+	n.apply(&Apply{kind: applyClaim, state: c.state()})
 }
 
 // claimed goes on with the creation, or says who has the keys: the order comes again.
@@ -101,7 +101,7 @@ func (n *Node) create(c *creation) {
 	n.system.creating[c.desc.Partition] = c
 	if v := n.system.others[c.desc.Partition]; v != nil && v.ReplicaID() == c.replica {
 		c.view = v // the log has it; the engine is what is missing
-		n.out.Applies = append(n.out.Applies, &Apply{kind: applyCreate, state: c.state()})
+		n.apply(&Apply{kind: applyCreate, state: c.state()})
 		return
 	}
 	c.mark = replication.MarkAppend(c.desc.Partition, m, h)
@@ -131,7 +131,7 @@ func (n *Node) Stored(now kv.Instant, appends []*replication.Append, pos [][]wal
 		if c := n.system.creating[a.Partition()]; c != nil && c.mark == a {
 			c.view = wal.NewView(c.desc.Partition, n.set.Cache())
 			c.view.Stored(&a.Log, pos[i])
-			n.out.Applies = append(n.out.Applies, &Apply{kind: applyCreate, state: c.state()})
+			n.apply(&Apply{kind: applyCreate, state: c.state()})
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (n *Node) buried(a *replication.Append, pos []wal.Position) {
 	if i < 0 {
 		return
 	}
-	n.out.Applies = append(n.out.Applies, &Apply{kind: applyDestroy, state: n.system.doomed[i]})
+	n.apply(&Apply{kind: applyDestroy, state: n.system.doomed[i]})
 	n.system.doomed = slices.Delete(n.system.doomed, i, i+1)
 }
 

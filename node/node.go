@@ -121,7 +121,7 @@ const (
 // TickEvery is how often Tick should come as things are now: seldom while nothing is under way that a tick
 // would let go on. Waking up is most of what an idle node costs.
 func (n *Node) TickEvery() time.Duration {
-	if !n.set.Quiet() || len(n.draws.waiting)+len(n.draws.asked)+len(n.calls.list)+len(n.calls.failed) > 0 {
+	if !n.set.Quiet() || len(n.draws.waiting)+len(n.draws.asked)+len(n.calls.list)+len(n.calls.failed)+len(n.keep.held.applies) > 0 {
 		return tickEvery
 	}
 	return min(quietTickEvery, n.cfg.Replication.HeartbeatInterval/2)
@@ -134,6 +134,7 @@ func (n *Node) Tick(now kv.Instant, wallMillis int64) {
 	n.set.Tick()
 	n.draws.tick(n)
 	n.calls.tick(n)
+	n.keep.held.tick(n)
 	const slowTick = kv.Instant(45 * time.Millisecond) // less than quietTickEvery: each of those is one
 	if n.now < n.system.tickAt {
 		return
@@ -220,6 +221,19 @@ func (n *Node) Lease(p kv.PartitionID) (term kv.Term, until kv.Instant, leads bo
 		return 0, 0, false
 	}
 	return g.Term(), g.LeaseUntil(), g.Leads()
+}
+
+// Unfinished tells the simulator what a replica has in hand: nothing if nobody waits, and all that is committed is applied.
+func (n *Node) Unfinished(p kv.PartitionID) (waiting, applies int) {
+	r := n.replicas[p]
+	if r == nil {
+		return 0, 0
+	}
+	if r.leading && r.part != nil {
+		commands, _ := r.part.Inflight()
+		waiting = r.part.Waiting() + commands
+	}
+	return waiting, r.applying.batches
 }
 
 // Elections are the leaderships that began here since the last call.

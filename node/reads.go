@@ -88,6 +88,12 @@ func (n *Node) readReady(_ *replication.Group, ctx uint64, index kv.LogIndex) {
 		return
 	}
 	n.reads.ready = append(n.reads.ready, x)
+	n.hasten(x.rep)
+}
+
+// await reports whether reads wait until a replica has applied more.
+func (x *indexReads) await(r *replica) bool {
+	return slices.ContainsFunc(x.ready, func(x *indexRead) bool { return x.rep == r })
 }
 
 // proven goes on with what waited for the proof and for the index to be applied.

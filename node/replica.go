@@ -50,9 +50,11 @@ type proposals struct {
 // usage is when the partition was last used here, and what is under way for it.
 type usage struct {
 	applying
-	usedAt kv.Instant   // of the newest request
-	wrote  kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
-	active bool         // in the list of replicas that are ticked
+	held     int          // applies that are held back
+	hastened bool         // since the last commit: somebody waits for what is committed
+	usedAt   kv.Instant   // of the newest request
+	wrote    kv.Timestamp // not before the newest commit asked for here; 0 = all of it is old and collected
+	active   bool         // in the list of replicas that are ticked
 }
 
 // told is what the core knows of the replica.
@@ -193,6 +195,8 @@ func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []
 	r := n.replicas[g.Partition()]
 	a := &Apply{kind: applyEntries, rep: r, entries: entries, confs: confs, done: done, summary: applied{Counters: r.applied.Counters}}
 	r.applying.add(a, 1)
+	r.hastened = false
+	waits := confs != nil || r.part == nil || r.applying.bytes > heldBytesMax || g.Leads() && !r.leading || n.reads.await(r)
 	for i, e := range entries {
 		if e.GetType() != raftpb.EntryNormal {
 			r.doomed = r.doomed || confs[i] != nil && !memberOf(confs[i], g.Replica())
@@ -204,11 +208,11 @@ func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []
 		if r.part == nil {
 			n.applyCore(r, a, i, e)
 		} else if r.leading && kv.Term(e.GetTerm()) == r.term {
-			r.part.Committed(r.term, kv.LogIndex(e.GetIndex()))
+			waits = r.part.Committed(r.term, kv.LogIndex(e.GetIndex())) || waits
 		}
 	}
-	a.lazy = r.part != nil && confs == nil && !g.Leads() && r.applying.bytes <= lazyBytesMax
-	n.out.Applies = append(n.out.Applies, a)
+	a.lazy = !waits && !r.hastened
+	n.apply(a)
 }
 
 // applyCore applies an entry of the system partition in the loop, where its state lives; the

@@ -120,7 +120,7 @@ func (n *Node) install(g *replication.Group, _ *raftpb.Snapshot) {
 	r.inbound = nil
 	st := in.Sink.State()
 	st.Replica = g.Replica()
-	n.out.Applies = append(n.out.Applies, &Apply{kind: applyInstall, rep: r, state: &st, snapshot: in})
+	n.apply(&Apply{kind: applyInstall, rep: r, state: &st, snapshot: in})
 }
 
 func (n *Node) installed(a *Apply) {

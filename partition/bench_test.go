@@ -27,6 +27,7 @@ func (s *benchSink) Read(*ReadTask)                                   { s.reads+
 func (s *benchSink) Reply(_ RequestID, _ *kv.Response, err *kv.Error) { s.replies++ }
 func (s *benchSink) Closed(*Partition, kv.Timestamp)                  {}
 func (s *benchSink) Propose(*Partition)                               {}
+func (s *benchSink) Hasten(*Partition)                                {}
 func (s *benchSink) Now() kv.Instant                                  { return 0 }
 func (s *benchSink) Heard() kv.Timestamp                              { return s.heard }
 

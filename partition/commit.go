@@ -219,10 +219,15 @@ func (l *leader) validated(c *commit) {
 func (c *commit) taken() { c.phase = phaseProposed }
 
 // committed answers the client: reads await what is not applied (rule C6).
-func (c *commit) committed(l *leader) {
+// Reads of what was just written come soon, and wait for it.
+func (c *commit) committed(l *leader) bool {
 	c.phase = phaseCommitted
 	c.timer.end(l, agreeing)
 	l.answerAll(c)
+	if c.others != nil && c.others.staging == nil {
+		l.settle(c.others.record(c))
+	}
+	return true
 }
 
 // applied: the commit's versions are in the engine.
@@ -238,7 +243,7 @@ func (c *commit) applied(l *leader) {
 		l.answerCommitted(t, c.timestamp, nil)
 	}
 	c.askers = nil
-	if c.others != nil {
+	if c.others != nil && c.others.staging != nil {
 		l.settle(c.others.record(c))
 	}
 }

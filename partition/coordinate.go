@@ -146,7 +146,7 @@ func (l *leader) abandon(c *commit) {
 	}
 }
 
-// resolver tells the participants of a commit that its entry was applied here, until all have
+// resolver tells the participants of a commit that its entry is in the log here, until all have
 // confirmed; then the record goes (rules H7, H8).
 type resolver struct {
 	attempt   kv.Attempt
@@ -195,7 +195,7 @@ func (f *forget) command() *Command {
 func (f *forget) encodedLen() int          { return 1 + len(kv.TxID{}) + bytesLen(f.r.attempt.Anchor) }
 func (f *forget) append(dst []byte) []byte { return appendCommand(dst, f.command()) }
 func (f *forget) taken()                   {}
-func (f *forget) committed(*leader)        {}
+func (f *forget) committed(*leader) bool   { return false }
 
 func (f *forget) applied(l *leader) { delete(l.transactions.records, f.r.attempt.ID) }
 

@@ -43,10 +43,10 @@
 //	anchor's leader                                        each other participant's leader
 //	commit with participants ── Prepare ──────────────────► prepared: latches, validates,
 //	  own part: latches, then unreplicated locks              {prepare} in the log, durable locks
-//	  all acknowledged ◄──────────────────── acknowledged ──   (applied)
+//	  all acknowledged ◄──────────────────── acknowledged ──   (committed)
 //	  draw c, {record} in the log = commit point
 //	resolver ──── Resolve(c), until confirmed ─────────────► {resolve}: versions at c, locks gone
-//	  all confirmed: {forget}                 ◄─ confirmed ─   (applied)
+//	  all confirmed: {forget}                 ◄─ confirmed ─   (committed)
 //
 // In parallel (Options.Commit; transactions.md, P) the same two things take one consensus round. Whoever
 // is a participant takes part in both kinds:
@@ -72,6 +72,8 @@
 //   - Nobody removes a lock but by a command of this log, and only for what the anchor said.
 //   - {resolve} and {forget} go with the next entry that is made for another reason, unless a writer waits
 //     for the locks (lazy). {stage} and {decide} never do: clients, reads and other partitions wait for them.
+//   - {prepare}, {resolve} and {forget} are applied in the node's own time, unless somebody waits (Sink.Hasten;
+//     docs/adr/0025). A read that must see what a lock holds does.
 //
 // Who is about to write a key may claim it when reading it (claim). That orders transactions that would
 // overtake each other; nothing is decided by it.

@@ -16,6 +16,7 @@ type node struct {
 }
 
 func (n *node) Draw(_ *partition.Partition, token uint64) { fmt.Println("draw", token) }
+func (n *node) Hasten(*partition.Partition)               { fmt.Println("what is committed is to be applied now") }
 func (n *node) Propose(*partition.Partition)              { fmt.Println("commands are queued") }
 func (n *node) Closed(*partition.Partition, kv.Timestamp) {}
 func (n *node) Now() kv.Instant                           { return 0 }

@@ -65,7 +65,7 @@ func (l *leader) listed() (all []listed) {
 	}
 	// Nobody may wait for a commit any more, but then it is proposed, and has a lock.
 	l.table.LocksIn(l.desc.Span, func(_ kv.Key, g *txn.Guard) bool {
-		if c, ok := g.Owner.(*intent).owner.(*commit); ok {
+		if c, ok := g.Owner.(*intent).owner.(*commit); ok && l.transactions.records[c.req.ID] == nil {
 			add(c)
 		}
 		return true
@@ -112,7 +112,7 @@ func missing(where []mvcc.Participant, roll *txn.Roll) (ids []kv.PartitionID) {
 	return ids
 }
 
-var participantStates = [...]string{preparing: "preparing", held: "locked in memory", locking: "locking", locked: "locked", resolving: "resolving", resolved: "over"}
+var participantStates = [...]string{preparing: "preparing", held: "locked in memory", locking: "locking", locked: "locked", resolving: "resolving", unlocking: "resolving", resolved: "over"}
 
 func (p *prepared) status(l *leader) kv.TransactionStatus {
 	since := time.Duration(0)

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/kvd-db/kvd/invariant"
 	"github.com/kvd-db/kvd/kv"
@@ -15,7 +16,7 @@ import (
 type met struct {
 	locks []metLock // by key
 	asked map[*prepared]int
-	left  int // questions without an answer
+	left  int // questions without an answer, or locks that are not applied
 
 	aborted bool // of the planted bug NoRecAborted: an anchor knew nothing
 }
@@ -130,9 +131,17 @@ func (q lockQuestion) answered(l *leader, i int, resp *kv.Response, err *kv.Erro
 		q.p.question.undecided = resp.Outcome == kv.OutcomeUnknown && invariant.Mutated(invariant.UndecidedCache)
 		q.r.met.aborted = q.r.met.aborted || resp.Outcome == kv.OutcomeAborted
 	}
-	q.r.met.left--
-	if q.r.met.left == 0 {
-		l.serveMet(q.r)
+	l.metAnswered(q.r)
+}
+
+// metAnswered counts what a read has waited for.
+func (l *leader) metAnswered(r *read) {
+	if l.tickets.byID[r.ticket.id] != &r.ticket {
+		return // canceled
+	}
+	r.met.left--
+	if r.met.left == 0 {
+		l.serveMet(r)
 	}
 }
 
@@ -149,16 +158,52 @@ func (l *leader) serveMet(r *read) {
 		l.serveEarly(r)
 		return
 	}
+	l.awaitLocks(r)
+	if r.met.left > 0 {
+		return
+	}
 	for _, k := range r.met.locks {
-		c := k.p.fate.commit
-		if k.p.staged.durable {
-			c = k.p.staged.at
-		}
-		if c != 0 && c <= r.at {
+		if c := k.seen(r); c != 0 {
 			r.task.Candidates = append(r.task.Candidates, Candidate{Key: k.key, ID: k.p.ID, Timestamp: c})
 		}
 	}
 	l.serve(r, r.ticket.id)
+}
+
+// seen is when the holder of a lock committed, if the read must see that; else 0.
+func (k metLock) seen(r *read) kv.Timestamp {
+	c := k.p.fate.commit
+	if k.p.staged.durable {
+		c = k.p.staged.at
+	}
+	if c > r.at {
+		return 0
+	}
+	return c
+}
+
+// awaitLocks waits for what the read must see of locks that are in the log and not yet in the engine, from where
+// it will be read (docs/adr/0025).
+func (l *leader) awaitLocks(r *read) {
+	for _, k := range r.met.locks {
+		if k.p.phase == unlocking { // reads are cheaper without it
+			l.sink.Hasten(l.Partition)
+		}
+		if k.p.applies && k.seen(r) != 0 && !invariant.Mutated(invariant.LockUnapplied) {
+			k.p.readers = append(k.p.readers, r)
+			r.met.left++
+		}
+	}
+	if r.met.left > 0 {
+		l.sink.Hasten(l.Partition)
+	}
+}
+
+// leave takes a read that nobody waits for off the lists of those who wait for locks.
+func (m *met) leave(r *read) {
+	for _, k := range m.locks {
+		k.p.readers = slices.DeleteFunc(k.p.readers, func(x *read) bool { return x == r })
+	}
 }
 
 // candidate is what a read of a key must take for its newest version beside found, nil if that is it.

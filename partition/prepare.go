@@ -13,9 +13,10 @@ type preparedPhase uint8
 const (
 	preparing preparedPhase = iota // waits for its latches and for the engine
 	held                           // locked in memory and acknowledged, of a parallel commit (rule P1)
-	locking                        // its locks are on their way to the engine
-	locked                         // and there: acknowledged
+	locking                        // its locks are on their way to the log
+	locked                         // and there (of a parallel commit: in the engine): acknowledged
 	resolving                      // their removal is on its way
+	unlocking                      // and in the log: confirmed
 	resolved
 )
 
@@ -26,21 +27,28 @@ type prepared struct {
 	kv.Attempt
 	phase preparedPhase
 	// oldest is what must not be below G: s, or for blind ones what their client had heard of (rule H3).
-	oldest   kv.Timestamp
-	tickets  *ticket // copies of the Prepare
-	told     *ticket // Resolves that wait until the locks are gone
+	oldest kv.Timestamp
+	audience
 	fate     fate
 	since    since
 	question question
 	arrived  kv.Instant
 	staged   staged // of a parallel commit
+	applies  bool   // its locks are on their way to the log, or from there to the engine
 	neighbors
+}
+
+// audience is who waits for what becomes of a transaction here.
+type audience struct {
+	tickets *ticket // copies of the Prepare
+	told    *ticket // Resolves that wait until the removal of the locks is in the log
+	readers []*read // wait until the locks are in the engine
 }
 
 // neighbors of a transaction in the order of arrival.
 type neighbors struct{ prev, next *prepared }
 
-// since is a bound of timestamps, as of when the locks of a prepare were applied, or held in memory.
+// since is a bound of timestamps, as of when the locks of a prepare were committed, or held in memory.
 type since struct {
 	// at is the newest timestamp heard of then. The acknowledgement came later, and so did the draw of
 	// the commit timestamp: it is above at (rule B2). 0: an earlier leader may have acknowledged.
@@ -145,7 +153,7 @@ func (p *prepared) ready(l *leader) {
 		l.hold(p)
 		return
 	}
-	p.phase = locking
+	p.phase, p.applies = locking, true
 	p.timer.begin(l)
 	l.propose(p)
 	if invariant.Mutated(invariant.AckEarly) {
@@ -184,7 +192,7 @@ type barrier struct {
 func (b *barrier) encodedLen() int          { return 1 }
 func (b *barrier) append(dst []byte) []byte { return append(dst, byte(commandBarrier)) }
 func (b *barrier) taken()                   {}
-func (b *barrier) committed(*leader)        {}
+func (b *barrier) committed(*leader) bool   { return true }
 
 func (b *barrier) applied(l *leader) {
 	for t := b.tickets; t != nil; t = t.copy {
@@ -219,32 +227,51 @@ func (l *leader) dropPrepare(p *prepared) *ticket {
 	return ts
 }
 
-func (p *prepared) taken()            {}
-func (p *prepared) committed(*leader) {}
+func (p *prepared) taken() {}
 
-// applied: the locks are in the engine. Only now is the prepare acknowledged (rule H3).
-func (p *prepared) applied(l *leader) {
-	l.bytes -= p.declared.bytes
-	p.phase = locked
-	p.timer.end(l, agreeing)
-	if !p.guard.Locked() { // else in memory before
+// committed: whatever becomes of this leader, the locks will be there. Only now is the prepare acknowledged (rule H3,
+// docs/adr/0025). A part of a parallel commit is locked in memory already, and acknowledged once it is applied.
+func (p *prepared) committed(l *leader) bool {
+	if !p.staged.inMemory {
 		p.since = l.sinceNow()
 		if invariant.Mutated(invariant.NoShared) {
 			p.shareNothing(l)
 		} else {
 			l.table.Lock(&p.guard)
 		}
+		p.lock(l)
 	}
+	return p.staged.inMemory
+}
+
+// lock acknowledges what is locked durably.
+func (p *prepared) lock(l *leader) {
+	p.phase = locked
+	p.timer.end(l, agreeing)
+	l.acknowledge(p)
+	if p.fate.known {
+		l.resolve(p)
+	}
+}
+
+// applied: the locks are in the engine, with what they hold.
+func (p *prepared) applied(l *leader) {
+	l.bytes -= p.declared.bytes
+	p.applies = false
 	p.req, p.declared = nil, declared{}
 	for i := range p.guard.Latches {
 		p.guard.Latches[i].Write = txn.Pending{} // the engine has it
 	}
-	l.acknowledge(p)
-	if p.fate.known {
-		l.resolve(p)
-	} else if p.staged.inMemory {
-		p.retry(l, 0) // who came while it was on its way has not asked
+	if p.staged.inMemory {
+		p.lock(l)
+		if !p.fate.known {
+			p.retry(l, 0) // who came while it was on its way has not asked
+		}
 	}
+	for _, r := range p.readers {
+		l.metAnswered(r)
+	}
+	p.readers = nil
 }
 
 // newestHere is the newest timestamp that is known here: heard of, or of a transaction whose fate was told.

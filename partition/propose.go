@@ -28,8 +28,9 @@ type command interface {
 	append(dst []byte) []byte
 	// taken: it is on its way to the log.
 	taken()
-	// committed: it is in the log for ever. applied: it is in the engine as well.
-	committed(l *leader)
+	// committed: it is in the log for ever. It reports whether somebody waits until it is applied.
+	committed(l *leader) (waits bool)
+	// applied: it is in the engine as well.
 	applied(l *leader)
 }
 
@@ -81,7 +82,7 @@ func (m *mark) encodedLen() int {
 
 func (m *mark) append(dst []byte) []byte { return appendCommand(dst, &m.Command) }
 func (m *mark) taken()                   {}
-func (m *mark) committed(*leader)        {}
+func (m *mark) committed(*leader) bool   { return true }
 func (m *mark) applied(*leader)          {}
 
 func (c *commit) encodedLen() int {
@@ -180,11 +181,12 @@ func (g *pipeline) recycle(s []command) {
 }
 
 // Committed says that the next entry of those taken, in order, is committed under an index. Its
-// commits are answered now, before they are applied (rule C6), since reads await them until then.
-func (p *Partition) Committed(term kv.Term, index kv.LogIndex) {
+// commits are answered now, before they are applied (rule C6), since reads await them until then. It reports
+// whether somebody waits until the entry is applied; if not, that is in no hurry before Sink.Hasten.
+func (p *Partition) Committed(term kv.Term, index kv.LogIndex) (waits bool) {
 	l := p.lead
 	if l == nil || term != l.term {
-		return
+		return true
 	}
 	e, ok := l.log.proposed.Pop()
 	if !ok {
@@ -193,9 +195,10 @@ func (p *Partition) Committed(term kv.Term, index kv.LogIndex) {
 	e.index = index
 	l.log.committed.Push(e)
 	for _, c := range e.commands {
-		c.committed(l)
+		waits = c.committed(l) || waits
 	}
 	l.run()
+	return waits
 }
 
 // Applied says that everything up to index is in the engine of this node, with the G and H

@@ -195,6 +195,9 @@ func (r *read) canceled(l *leader, _ *ticket) {
 		l.draws.take(r.token)
 	}
 	l.table.Forget(&r.await)
+	if r.met != nil {
+		r.met.leave(r)
+	}
 }
 
 func (r *read) expired(l *leader, t *ticket) {

@@ -68,6 +68,8 @@ func (l *leader) admitResolve(id RequestID, q *kv.Resolve) {
 	case p.phase < locking: // it is a late copy, or the transaction is aborted (rules H9, P12)
 		p.refuse(l, l.aborted(p.ID))
 		l.confirm(id, q)
+	case p.phase == unlocking:
+		l.sink.Reply(id, l.acknowledgement(), nil)
 	case invariant.Mutated(invariant.ConfirmEarly):
 		l.learn(p, fate{known: true, commit: q.Commit})
 		l.sink.Reply(id, l.acknowledgement(), nil)
@@ -119,7 +121,7 @@ func (l *leader) resolve(p *prepared) {
 }
 
 // resolution is the command that turns the locks of a transaction into versions, or drops them. It is
-// proposed only while they are applied, once: so it finds them (rules F5, F6).
+// proposed only while they are in the log, once: so it finds them (rules F5, F6).
 type resolution struct {
 	p *prepared
 	// first says that the keys have no versions of the transaction yet. Had it been resolved here before, in
@@ -145,19 +147,26 @@ func (r *resolution) append(dst []byte) []byte {
 	return dst
 }
 
-func (r *resolution) taken()            {}
-func (r *resolution) committed(*leader) {}
+func (r *resolution) taken() {}
 
-// applied: the locks are gone. Whoever waited for that goes on, and the anchor is told (rule H7).
+// committed: whatever becomes of this leader, the locks will go. Only now is the anchor told (rule H7, docs/adr/0025). Who
+// reads meanwhile is told what the locks hold; who writes waits until they are gone.
+func (r *resolution) committed(l *leader) bool {
+	p := r.p
+	p.phase = unlocking
+	for t := p.told; t != nil; t = t.copy {
+		l.answer(t, l.acknowledgement(), nil)
+	}
+	p.told = nil
+	return p.guard.Waiters() > 0
+}
+
+// applied: the locks are gone. Whoever waited for that goes on.
 func (r *resolution) applied(l *leader) {
 	p := r.p
 	p.phase = resolved
 	l.table.Unlock(&p.guard)
 	l.transactions.remove(p)
-	for t := p.told; t != nil; t = t.copy {
-		l.answer(t, l.acknowledgement(), nil)
-	}
-	p.told = nil
 }
 
 // question is what the anchor of a transaction is being asked, because others wait for its locks.
@@ -179,8 +188,11 @@ func (l *leader) push(holder, waiter *intent) {
 			l.abort(h, l.wounded(h, id))
 		}
 	case *prepared:
-		if h.phase == resolving {
+		switch h.phase {
+		case resolving:
 			l.hurry()
+		case unlocking:
+			l.sink.Hasten(l.Partition)
 		}
 		l.inquire(h, pushKind(h, age))
 	}

@@ -31,6 +31,8 @@ type Sink interface {
 	// Propose says that commands are queued: the node calls TakeProposal at the end of the
 	// turn, until it returns nil.
 	Propose(p *Partition)
+	// Hasten says that somebody waits until what is committed is applied, of which Committed said that nobody does.
+	Hasten(p *Partition)
 	// Now is the time of the current event.
 	Now() kv.Instant
 	// Heard is the newest timestamp that this node has heard of.

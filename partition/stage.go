@@ -71,7 +71,7 @@ func (l *leader) stage(p *prepared, id RequestID, c kv.Timestamp) {
 	if c <= p.declared.newest {
 		violated("a timestamp is above all versions under its locks (rule B4): %d, %d", c, p.declared.newest)
 	}
-	p.phase, p.staged.at, p.timer = locking, c, p.timer.again(l)
+	p.phase, p.applies, p.staged.at, p.timer = locking, true, c, p.timer.again(l)
 	l.moves(p)
 	l.awaitStaged(p, id)
 	l.propose(p)

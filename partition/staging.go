@@ -43,12 +43,13 @@ func (e *stageEntry) append(dst []byte) []byte {
 
 func (e *stageEntry) taken() { e.c.phase = max(e.c.phase, phaseProposed) }
 
-func (e *stageEntry) committed(l *leader) {
+func (e *stageEntry) committed(l *leader) bool {
 	e.c.others.staging.own = true
 	if e.c.phase < phaseCommitted { // else its timing was told
 		e.c.timer.end(l, agreeing)
 	}
 	l.count(e.c)
+	return true
 }
 
 func (e *stageEntry) applied(*leader) {}
@@ -149,8 +150,8 @@ func (d *decision) append(dst []byte) []byte {
 	return appendGuardKeys(dst, d.guard)
 }
 
-func (d *decision) taken()            {}
-func (d *decision) committed(*leader) {}
+func (d *decision) taken()                 {}
+func (d *decision) committed(*leader) bool { return true }
 
 func (d *decision) applied(l *leader) {
 	delete(l.transactions.undecided, d.attempt.ID)

@@ -86,7 +86,7 @@ func prepareOf(id int, key string) *kv.Prepare {
 	}
 }
 
-// TestTimingOfAPrepare: a participant's is until its locks are applied. What waits for a lock, waits.
+// TestTimingOfAPrepare: a participant's is until its locks are committed. What waits for a lock, waits.
 func TestTimingOfAPrepare(t *testing.T) {
 	w := ledWorld(t, Options{})
 	got := w.answers()
@@ -101,7 +101,7 @@ func TestTimingOfAPrepare(t *testing.T) {
 	w.readOne(millis(1))
 	w.now = 26 * ms
 	w.agree(30*ms, 37*ms)
-	want := &kv.Timing{Spent: kv.Spent{LockWait: millis(20), Consensus: millis(12), Storage: millis(1)}}
+	want := &kv.Timing{Spent: kv.Spent{LockWait: millis(20), Consensus: millis(5), Storage: millis(1)}}
 	if !reflect.DeepEqual(got[2].Timing, want) || got[1].Timing != nil || got[3].Timing != nil {
 		t.Errorf("%+v, %+v and %+v, want only %+v", got[1].Timing, got[2].Timing, got[3].Timing, want)
 	}

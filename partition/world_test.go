@@ -134,6 +134,7 @@ func (w *world) Reply(id RequestID, resp *kv.Response, err *kv.Error) {
 func (w *world) Closed(_ *Partition, t kv.Timestamp) { w.say("closed at %s", stamp(t)) }
 
 func (w *world) Propose(*Partition)  { w.say("propose") }
+func (w *world) Hasten(*Partition)   { w.say("hasten") }
 func (w *world) Now() kv.Instant     { return w.now }
 func (w *world) Heard() kv.Timestamp { return w.heard }
 

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"slices"
-
 	"github.com/kvd-db/kvd/kv"
 	"github.com/kvd-db/kvd/mvcc"
 	"github.com/kvd-db/kvd/node"
@@ -21,16 +19,8 @@ type applier struct {
 }
 
 func (t *applier) add(as []*node.Apply) {
-	if len(as) == 0 {
-		return
-	}
 	t.queue = append(t.queue, as...)
-	if slices.ContainsFunc(as, func(a *node.Apply) bool { return !a.Lazy() }) {
-		t.pump()
-		return
-	}
-	const tick = 50 * ms
-	t.p.later(t.p.w.upTo(tick), t.pump)
+	t.pump()
 }
 
 func (t *applier) pump() {

@@ -98,6 +98,7 @@ func twoPhaseMutants() []MutantCase {
 		{Mutant: invariant.WoundProposed, Scenarios: crossing, Seeds: 20},
 		{Mutant: invariant.LockIsAnswer, Scenarios: []string{"late"}, Seeds: 10},
 		{Mutant: invariant.FirstUnproven, Scenarios: []string{"late"}, Seeds: 10},
+		{Mutant: invariant.LockUnapplied, Scenarios: []string{"crossing"}, Seeds: 10},
 		{Mutant: invariant.StageOver, Scenarios: []string{"parallel-late"}, Seeds: 10},
 		{Mutant: invariant.NoRecAborted, Scenarios: []string{"transfers"}, Seeds: 20},
 		{Mutant: invariant.UndecidedCache, Scenarios: crossing, Seeds: 60},

@@ -173,6 +173,9 @@ func (w *World) unresolved() (kv.PartitionID, string) {
 		if p == nil {
 			return id, "no leader"
 		}
+		if waiting, applies := p.at(id).node.Unfinished(id); waiting+applies > 0 {
+			return id, fmt.Sprintf("%d commands and transactions under way, and %d applies", waiting, applies)
+		}
 		r, err := p.applier.engine.NewReader()
 		if err != nil {
 			continue // damage is for others to find
