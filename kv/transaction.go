@@ -48,7 +48,7 @@ type Prepare struct {
 }
 
 // Resolve tells a participant the fate of a transaction (rules F5, F6, H7). It is answered once
-// no lock of the transaction is left there.
+// the removal of its locks there is committed.
 type Resolve struct {
 	ID     TxID
 	Commit Timestamp // c; 0 = aborted

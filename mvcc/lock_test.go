@@ -218,34 +218,6 @@ func TestExclusiveLocksAreListedInOrder(t *testing.T) {
 
 var errStop = kv.Errorf(kv.Internal, "stop")
 
-func TestSecondExclusiveLockIsCaught(t *testing.T) {
-	if !invariant.Expensive {
-		t.Skip("needs the build tag invariants")
-	}
-	e := openTest(t, Options{FS: NewMemFS()})
-	k := kv.MakeKey(2, nil)
-	b := e.NewBatch()
-	must(t, b.PutLock(exclusive(k, 1)))
-	must(t, b.PutLock(exclusive(k, 1)))
-	caught := func(when string, id byte) {
-		defer func() {
-			if recover() == nil {
-				t.Errorf("%s, transaction %d: no panic", when, id)
-			}
-		}()
-		must(t, b.PutLock(exclusive(k, id)))
-	}
-	caught("in the batch", 2)
-	must(t, b.Commit())
-	b = e.NewBatch()
-	caught("in the store", 1)
-	caught("in the store", 2)
-	must(t, b.DeleteLock(k, Exclusive, kv.TxID{1}))
-	must(t, b.PutLock(exclusive(k, 2)))
-	must(t, b.Commit())
-	must(t, e.Close())
-}
-
 func TestUnknownLocksAreRefused(t *testing.T) {
 	e := openTest(t, Options{FS: NewMemFS()})
 	b := e.NewBatch()

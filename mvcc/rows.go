@@ -12,8 +12,9 @@ import (
 
 // pendingRows is what an open batch does to short-lived rows, which are locks or records. A row that is put here is
 // written when the batch ends, unless it was removed before: one that comes and goes within a batch costs the store
-// nothing. That counts on a row being put where the store has none: ids are not used twice, and a leader knows its locks. And TakeLock sees
-// here what the batch has done: a Pebble batch that can be read costs an index of all its writes.
+// nothing. That counts on a row being put where the store has none: ids are not used twice, and a leader knows its
+// locks. And TakeLock sees here what the batch has done: a Pebble batch that can be read costs an index of all its
+// writes.
 type pendingRows struct {
 	at    map[string]*pendingRow // by engine key
 	put   []*pendingRow          // in order, with repetitions: all replicas write the same batch

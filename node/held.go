@@ -8,22 +8,27 @@ import (
 )
 
 // held are applies that nobody waits for, in the order in which they came: those of followers, which are two thirds
-// of all that is applied, and at leaders what follows or precedes the commit point of transactions over several
-// partitions. They wait for each other, for heldMax and a tick at most: one large batch costs less than many small
-// ones, and what is put and removed within one never reaches the engine, which is the lot of most locks and records.
-// Somebody may come to wait meanwhile: then they go at once (hasten).
+// of all that is applied, and at leaders what belongs to transactions over several partitions. They wait for each
+// other, for heldMax and a tick at most: one large batch costs less than many small ones, and what is put and removed
+// within one never reaches the engine, which is the lot of most locks and records (docs/adr/0025). Somebody may come to
+// wait meanwhile: then they go at once (hasten).
 //
-// Only reads that any replica may answer can notice, as they go by what is applied: they may be sent elsewhere.
+// Reads that any replica may answer go by what is applied: they may be sent elsewhere.
 type held struct {
 	applies []*Apply
 	since   kv.Instant // when the first of them came
 }
 
 const (
-	heldMax = kv.Instant(20 * time.Millisecond)
+	heldMax = kv.Instant(40 * time.Millisecond)
 	// heldBytesMax is how much of a replica may wait like that; a follower that catches up is beyond it.
 	heldBytesMax = 256 << 10
 )
+
+// heldBytesMax leaves room for raft to hand out what comes next.
+func (n *Node) heldBytesMax() int64 {
+	return min(heldBytesMax, int64(n.cfg.Flow.WithDefaults().ApplyBytesMax)/2)
+}
 
 // apply hands work to the applier now, or holds it back. All work for a replica is done in the order in which it came.
 func (n *Node) apply(a *Apply) {

@@ -91,8 +91,8 @@ func (n *Node) readReady(_ *replication.Group, ctx uint64, index kv.LogIndex) {
 	n.hasten(x.rep)
 }
 
-// await reports whether reads wait until a replica has applied more.
-func (x *indexReads) await(r *replica) bool {
+// awaits reports whether reads wait until a replica has applied more.
+func (x *indexReads) awaits(r *replica) bool {
 	return slices.ContainsFunc(x.ready, func(x *indexRead) bool { return x.rep == r })
 }
 

@@ -196,7 +196,7 @@ func (n *Node) committed(g *replication.Group, entries []*raftpb.Entry, confs []
 	a := &Apply{kind: applyEntries, rep: r, entries: entries, confs: confs, done: done, summary: applied{Counters: r.applied.Counters}}
 	r.applying.add(a, 1)
 	r.hastened = false
-	waits := confs != nil || r.part == nil || r.applying.bytes > heldBytesMax || g.Leads() && !r.leading || n.reads.await(r)
+	waits := confs != nil || r.part == nil || r.applying.bytes > n.heldBytesMax() || g.Leads() && !r.leading || n.reads.awaits(r)
 	for i, e := range entries {
 		if e.GetType() != raftpb.EntryNormal {
 			r.doomed = r.doomed || confs[i] != nil && !memberOf(confs[i], g.Replica())

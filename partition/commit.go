@@ -27,7 +27,7 @@ type commit struct {
 	timestamp kv.Timestamp
 	token     uint64        // phaseDrawing
 	tickets   *ticket       // who waits for the answer, in order of arrival
-	askers    *ticket       // who waits for the fate until it is applied (rule E4)
+	askers    *ticket       // who waits for the fate (rule E4)
 	first     ticket        // memory for the usual one
 	others    *participants // of a two-phase commit; else nil
 }
@@ -219,15 +219,26 @@ func (l *leader) validated(c *commit) {
 func (c *commit) taken() { c.phase = phaseProposed }
 
 // committed answers the client: reads await what is not applied (rule C6).
-// Reads of what was just written come soon, and wait for it.
+// Whoever reads what was written waits until it is applied, and comes soon. So a commit in one partition is applied now. One
+// over several has taken several times as long, and beside that the wait is short: it is applied when somebody waits, for
+// what it wrote or for its locks.
 func (c *commit) committed(l *leader) bool {
 	c.phase = phaseCommitted
 	c.timer.end(l, agreeing)
 	l.answerAll(c)
-	if c.others != nil && c.others.staging == nil {
-		l.settle(c.others.record(c))
+	l.answerAskers(c)
+	if c.others == nil {
+		return true
 	}
-	return true
+	l.settle(c.others.record(c))
+	return c.guard.Awaited() || c.guard.Waiters() > 0
+}
+
+func (l *leader) answerAskers(c *commit) {
+	for t := c.askers; t != nil; t = t.copy {
+		l.answerCommitted(t, c.timestamp, nil)
+	}
+	c.askers = nil
 }
 
 // applied: the commit's versions are in the engine.
@@ -239,10 +250,7 @@ func (c *commit) applied(l *leader) {
 		owner = c.results
 	}
 	l.seen.Finish(c.req.ID, c.req.AsOf, c.timestamp, owner)
-	for t := c.askers; t != nil; t = t.copy {
-		l.answerCommitted(t, c.timestamp, nil)
-	}
-	c.askers = nil
+	l.answerAskers(c)
 	if c.others != nil && c.others.staging != nil {
 		l.settle(c.others.record(c))
 	}

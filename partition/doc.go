@@ -72,8 +72,8 @@
 //   - Nobody removes a lock but by a command of this log, and only for what the anchor said.
 //   - {resolve} and {forget} go with the next entry that is made for another reason, unless a writer waits
 //     for the locks (lazy). {stage} and {decide} never do: clients, reads and other partitions wait for them.
-//   - {prepare}, {resolve} and {forget} are applied in the node's own time, unless somebody waits (Sink.Hasten;
-//     docs/adr/0025). A read that must see what a lock holds does.
+//   - {prepare}, {record}, {resolve} and {forget} are applied in the node's own time, unless somebody waits
+//     (Sink.Hasten; docs/adr/0025). Reads do, of what a record wrote or a lock holds, and writers of what is locked.
 //
 // Who is about to write a key may claim it when reading it (claim). That orders transactions that would
 // overtake each other; nothing is decided by it.

@@ -51,10 +51,10 @@ type listed struct {
 
 // listed collects all, in no order that means anything.
 func (l *leader) listed() (all []listed) {
-	met := map[*commit]bool{} // looked up only
+	coordinated := map[kv.TxID]bool{} // looked up only
 	add := func(c *commit) {
-		if c.others != nil && !met[c] {
-			met[c] = true
+		if c.others != nil && !coordinated[c.req.ID] {
+			coordinated[c.req.ID] = true
 			all = append(all, listed{&c.others.attempt, &c.guard, c.status})
 		}
 	}
@@ -65,7 +65,7 @@ func (l *leader) listed() (all []listed) {
 	}
 	// Nobody may wait for a commit any more, but then it is proposed, and has a lock.
 	l.table.LocksIn(l.desc.Span, func(_ kv.Key, g *txn.Guard) bool {
-		if c, ok := g.Owner.(*intent).owner.(*commit); ok && l.transactions.records[c.req.ID] == nil {
+		if c, ok := g.Owner.(*intent).owner.(*commit); ok {
 			add(c)
 		}
 		return true
@@ -77,7 +77,9 @@ func (l *leader) listed() (all []listed) {
 		all = append(all, listed{attempt: &r.attempt, status: r.status})
 	}
 	for _, r := range l.transactions.records { // to be sorted
-		all = append(all, listed{attempt: &r.attempt, status: r.status})
+		if !coordinated[r.attempt.ID] { // until it is applied, the coordinator has its locks
+			all = append(all, listed{attempt: &r.attempt, status: r.status})
+		}
 	}
 	return all
 }

@@ -67,7 +67,7 @@ func (l *leader) outcomeOfRunning(t *ticket, q *kv.OutcomeOf, c *commit) {
 		l.answerUndecided(t) // for this read
 	case c.phase >= phaseQueued && q.Ask == kv.AskWound && invariant.Mutated(invariant.WoundProposed):
 		l.answerAborted(t, nil)
-	case c.phase == phaseCommitted && q.Ask == kv.AskFinal:
+	case c.phase == phaseCommitted:
 		l.answerCommitted(t, c.timestamp, nil)
 	case c.phase >= phaseQueued && q.Ask == kv.AskFinal:
 		l.join(c, t, t.id) // only the log knows

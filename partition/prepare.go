@@ -239,13 +239,13 @@ func (p *prepared) committed(l *leader) bool {
 		} else {
 			l.table.Lock(&p.guard)
 		}
-		p.lock(l)
+		p.durable(l)
 	}
 	return p.staged.inMemory
 }
 
-// lock acknowledges what is locked durably.
-func (p *prepared) lock(l *leader) {
+// durable acknowledges what is locked durably.
+func (p *prepared) durable(l *leader) {
 	p.phase = locked
 	p.timer.end(l, agreeing)
 	l.acknowledge(p)
@@ -263,7 +263,7 @@ func (p *prepared) applied(l *leader) {
 		p.guard.Latches[i].Write = txn.Pending{} // the engine has it
 	}
 	if p.staged.inMemory {
-		p.lock(l)
+		p.durable(l)
 		if !p.fate.known {
 			p.retry(l, 0) // who came while it was on its way has not asked
 		}

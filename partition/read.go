@@ -127,6 +127,7 @@ func (l *leader) await(r *read, id RequestID) {
 		l.meetLocks(r, id)
 		return
 	}
+	l.sink.Hasten(l.Partition) // it may wait for what is committed: of the rest Guard.Awaited tells then
 	if r.ticket.work == nil {
 		l.addTicket(&r.ticket, id, r)
 	}

@@ -186,6 +186,8 @@ func (l *leader) push(holder, waiter *intent) {
 	case *commit:
 		if age.OlderThan(h.req.Age) && h.phase == phasePreparing && !invariant.Mutated(invariant.NoWound) {
 			l.abort(h, l.wounded(h, id))
+		} else if h.phase == phaseCommitted {
+			l.sink.Hasten(l.Partition)
 		}
 	case *prepared:
 		switch h.phase {

@@ -187,7 +187,9 @@ func (w *world) commit() {
 	data := w.inflight[0]
 	w.inflight = w.inflight[1:]
 	w.log = append(w.log, logEntry{w.term, data})
-	w.p.Committed(w.term, w.lastIndex())
+	if !w.p.Committed(w.term, w.lastIndex()) {
+		w.say("in no hurry to be applied")
+	}
 }
 
 // The first entry of the log has index 2: the state begins at 1.

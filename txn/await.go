@@ -51,6 +51,16 @@ func (t *Table) AwaitSpan(a *Await, s kv.Span) bool {
 // Forget ends an await: it never comes out of NextReady.
 func (t *Table) Forget(a *Await) { a.done = true }
 
+// Awaited reports whether a read waits for what the guard writes.
+func (g *Guard) Awaited() bool {
+	for i := range g.Latches {
+		if g.Latches[i].awaits != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // NextReady is the next read whose writes are all decided; nil if there is none.
 func (t *Table) NextReady() *Await {
 	for {

@@ -199,6 +199,9 @@ func TestAwaits(t *testing.T) {
 	wantReady(t, tb) // b2 may still be below 9, for all that is known
 	tb.Propose(b2, 16)
 	wantReady(t, tb, "r9") // nothing at or below 9 is under way
+	if !b2.Awaited() || late.Awaited() {
+		t.Errorf("reads wait for the last write: %v, for a latch whose draw is not asked for: %v", b2.Awaited(), late.Awaited())
+	}
 	tb.Forget(reads["gone"])
 	wantGranted(t, tb, "late")
 	tb.Asked(late)
