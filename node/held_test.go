@@ -130,3 +130,43 @@ func TestLeadersHoldBackLocks(t *testing.T) {
 		t.Errorf("after a commit %d applies are held back, %d entries were applied", r.held, r.group.Applied()-was)
 	}
 }
+
+// TestHoldingBackLeavesRoom: with a small bound on what raft hands out at once, no more than half of it waits.
+func TestHoldingBackLeavesRoom(t *testing.T) {
+	f := newFollowed(t)
+	n := f.nodes[f.other]
+	n.cfg.Flow.ApplyBytesMax = 100
+	n.keep.held.letGo(n)
+	handed(n)
+	f.hasCommitted(n, 50)
+	wantHanded(t, "half of the bound", n, nil, nil)
+	f.hasCommitted(n, 1)
+	wantHanded(t, "more than half", n, []int{50, 1}, []bool{false, false})
+}
+
+// TestReadsThatAwaitApplyHoldNothingBack: proven reads go on as soon as what they wait for is applied.
+func TestReadsThatAwaitApplyHoldNothingBack(t *testing.T) {
+	f := newFollowed(t)
+	n := f.nodes[f.other]
+	r := n.replicas[f.p]
+	n.keep.held.letGo(n)
+	handed(n)
+	f.hasCommitted(n, 1)
+	n.reads.parked[7] = &indexRead{rep: r}
+	n.readReady(r.group, 7, r.group.Applied()+2)
+	wantHanded(t, "when a read comes", n, []int{1}, []bool{false})
+	f.hasCommitted(n, 2)
+	wantHanded(t, "while it waits", n, []int{2}, []bool{false})
+}
+
+// TestHoldingBackTicks: a quiet node ticks often again while it holds something back.
+func TestHoldingBackTicks(t *testing.T) {
+	f := newFollowed(t)
+	f.run(20 * time.Second)
+	n := f.nodes[f.other]
+	quiet := n.TickEvery()
+	f.hasCommitted(n, 1)
+	if held := n.TickEvery(); quiet <= tickEvery || held != tickEvery {
+		t.Errorf("it ticks every %v when it is quiet, every %v when it holds something back", quiet, held)
+	}
+}
